@@ -1,0 +1,86 @@
+# GNU Make 3.81 (macOS has no newer one) and a POSIX shell. `make help` lists what there is.
+
+SHELL = /bin/sh
+VENV = .venv
+BIN = $(VENV)/bin
+ARGS =
+PYTEST_ARGS =
+UV_VERSION = 0.13.9
+
+# what the type checker reads; folders that a checkout does not have are left out
+TYPED = $(wildcard exporter dashboards alerting tools)
+export VENV
+# what a shell has set for another Python would be found before what the lock file says
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help run test test-all test-slow bench lint format lock tools-debian tools-3x venv venv-run clean
+.DEFAULT_GOAL = help
+.NOTPARALLEL:
+
+help: ## this list
+	@echo "make TARGET"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+run: venv-run ## the exporter on a simulated platform; DATABASE=path: on that database (ARGS: more options)
+ifdef DATABASE
+	@case "$$DATABASE" in /*) database=$$DATABASE ;; *) database=$$PWD/$$DATABASE ;; esac; \
+	state=.run/`basename "$$database"`-`printf %s "$$database" | cksum | cut -d' ' -f1`; \
+	mkdir -p "$$state"; \
+	exec $(BIN)/orchestration-exporter serve --database "$$database" --storage.path "$$state" $(ARGS)
+else
+	@exec $(BIN)/orchestration-exporter demo $(ARGS)
+endif
+
+test: venv tools-debian lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+	@$(BIN)/python -m tests.realtools
+
+test-all: test test-slow ## make test, then what is too slow for it: months of history, whole stacks
+
+# pytest calls an empty selection a failure (5); a checkout without slow tests is none
+test-slow: venv tools-debian
+	@if $(BIN)/python -m pytest -m slow --collect-only --quiet >/dev/null 2>&1 || test $$? -ne 5; then \
+	    exec $(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(PYTEST_ARGS); \
+	else echo "no slow tests in this checkout"; fi
+
+bench: venv ## measure what a scrape and a poll cost
+	$(BIN)/python -m bench $(ARGS)
+
+lint: venv ## style and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy $(TYPED)
+
+format: venv ## lay the code out, and mend what the linter can
+	$(BIN)/python -m ruff check --fix-only --exit-zero .
+	$(BIN)/python -m ruff format .
+
+lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@set -e; folder=`mktemp -d`; trap 'rm -rf "$$folder"' EXIT; \
+	python=`tools/venv python`; "$$python" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION); \
+	compile() { "$$folder/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) "$$@"; }; \
+	compile --group build --output-file requirements.lock; \
+	compile --extra dashboards --group build --group dev --constraint requirements.lock \
+	    --output-file requirements-dev.lock
+
+tools-debian: venv
+	@$(BIN)/python -m tools.bring debian || echo "going on without: see the end"
+
+tools-3x: venv ## build the current Prometheus with Go for the tests (about 3 minutes, once)
+	$(BIN)/python -m tools.bring prometheus-3
+
+venv: ## the environment for development
+	@tools/venv dev
+
+venv-run:
+	@tools/venv runtime
+
+clean: ## remove all that make made here, but not what .run/ keeps of your databases
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

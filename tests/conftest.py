@@ -1,0 +1,123 @@
+"""Fixtures that give tests the real Prometheus and Alertmanager, and the account of what had none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.realtools import (
+    NOT_RUN,
+    NOT_RUN_FILE,
+    AlertTools,
+    Missing,
+    Prometheus,
+    Tools,
+    are_required,
+    not_run_line,
+    wanted_alertmanager,
+    wanted_prometheus,
+)
+
+StartPrometheus = Callable[..., Awaitable[Prometheus]]
+
+
+@pytest.fixture(scope="session", params=wanted_prometheus(), ids=str)
+def prometheus_tools(request: pytest.FixtureRequest) -> Tools:
+    """Each version of Prometheus present, with its promtool; a test that uses it runs once for each."""
+    if isinstance(request.param, Missing):
+        _cannot_run(request.param)
+    assert isinstance(request.param, Tools)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary(prometheus_tools: Tools) -> Path:
+    """The program `prometheus` of each version present."""
+    return prometheus_tools.prometheus
+
+
+@pytest.fixture(scope="session")
+def promtool(prometheus_tools: Tools) -> Path:
+    """The program `promtool` of each version present."""
+    return prometheus_tools.promtool
+
+
+@pytest.fixture(scope="session", params=wanted_alertmanager(), ids=str)
+def alertmanager_tools(request: pytest.FixtureRequest) -> AlertTools:
+    """Each version of Alertmanager present, with its amtool; a test that uses it runs once for each."""
+    if isinstance(request.param, Missing):
+        _cannot_run(request.param)
+    assert isinstance(request.param, AlertTools)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def amtool(alertmanager_tools: AlertTools) -> Path:
+    """The program `amtool` of each version present."""
+    return alertmanager_tools.amtool
+
+
+@pytest.fixture
+async def start_prometheus(prometheus_tools: Tools, tmp_path: Path) -> AsyncIterator[StartPrometheus]:
+    """Give a function that starts a Prometheus, with the options of `Prometheus`; all stop with the test."""
+    async with AsyncExitStack() as running:
+        started = 0
+
+        async def start(**options: Any) -> Prometheus:
+            nonlocal started
+            started += 1
+            folder = tmp_path / f"prometheus-{started}"
+            return await running.enter_async_context(Prometheus(prometheus_tools, folder, **options))
+
+        yield start
+
+
+def _cannot_run(missing: Missing) -> NoReturn:
+    if are_required():
+        pytest.fail(f"a test must run, and cannot {NOT_RUN}{missing.what}", pytrace=False)
+    pytest.skip(f"{NOT_RUN}{missing.what}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses a real program as `real`."""
+    for item in items:
+        if {"prometheus_tools", "alertmanager_tools"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.real)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold a test that is marked `real` by hand, and finds Prometheus itself, to the same rule."""
+    uses_fixture = {"prometheus_tools", "alertmanager_tools"} & set(getattr(item, "fixturenames", ()))
+    if item.get_closest_marker("real") and not uses_fixture:
+        for missing in (wanted for wanted in wanted_prometheus() if isinstance(wanted, Missing)):
+            _cannot_run(missing)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in CI in which a test was skipped, for whatever reason: what did not run was not tested."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None, "pytest runs without its terminal reporter"
+    if are_required() and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line which tests did not run for want of a program, and note it for `make test`."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    tests: dict[str, list[str]] = {}
+    for report in skipped:
+        if found := re.search(rf"{NOT_RUN}(.+)", str(report.longrepr[2])):
+            tests.setdefault(found[1], []).append(report.nodeid.partition("[")[0])
+    noted = terminalreporter.config.rootpath / NOT_RUN_FILE
+    noted.parent.mkdir(exist_ok=True)
+    noted.write_text(json.dumps(tests, indent=1))
+    if line := not_run_line(tests):
+        terminalreporter.write_line(line)
+    if skipped and are_required():
+        terminalreporter.write_line(f"a test that did not run is an error here: {len(skipped)} skipped", red=True)

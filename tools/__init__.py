@@ -1,0 +1,1 @@
+"""What building and testing need and running does not."""

@@ -1,0 +1,222 @@
+"""Bring the real programs that tests run against into a cache folder, without root.
+
+    python -m tools.bring debian         Prometheus and Alertmanager, as this Debian or Ubuntu packages them
+    python -m tools.bring prometheus-3   the current Prometheus, built by Go
+
+What is there already is kept: nothing is asked of the network then. Needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEBIAN_PACKAGES = ("prometheus", "prometheus-alertmanager")
+DEBIAN_PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+PROMETHEUS_3 = "3.16.0"
+# Prometheus 3.x.y is the Go module's v0.30x.y; the tag leaves out the cloud SDKs of service discovery.
+GO_PACKAGES = tuple(f"github.com/prometheus/prometheus/cmd/{name}@v0.316.0" for name in ("prometheus", "promtool"))
+GO_PROGRAMS = ("prometheus", "promtool")
+GO_MINIMUM = (1, 26)
+COMMAND_TIMEOUT_S = 1800
+
+
+class BringError(Exception):
+    """A program could not be brought; the message says which command said what."""
+
+
+def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder brought programs are kept in, in order of preference:
+
+    `ORCHESTRATION_EXPORTER_CACHE`, the user's cache folder, and `.cache` in the repository for a user whose
+    home cannot be written (a service account, a build sandbox).
+    """
+    if named := env.get("ORCHESTRATION_EXPORTER_CACHE"):
+        return Path(named).absolute()
+    if xdg := env.get("XDG_CACHE_HOME"):
+        return Path(xdg).absolute() / "orchestration-exporter"
+    home = env.get("HOME", "")
+    if home and os.access(home, os.W_OK | os.X_OK):
+        return Path(home).absolute() / ".cache" / "orchestration-exporter"
+    return REPOSITORY / ".cache"
+
+
+def debian_folder(cache: Path) -> Path:
+    """Return where this system's packages are unpacked: by release and machine, for homes are shared."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    release = f"{system.get('ID', 'unknown')}-{system.get('VERSION_ID', 'rolling')}"
+    return cache / f"{release}-{platform.machine()}"
+
+
+def prometheus_3_folder(cache: Path) -> Path:
+    """Return where the Prometheus that Go builds is kept."""
+    return cache / f"prometheus-{PROMETHEUS_3}-{platform.system().lower()}-{platform.machine()}"
+
+
+def is_debian() -> bool:
+    """Whether packages can be taken from this system's package manager."""
+    return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
+
+
+def bring_debian(cache: Path) -> str:
+    """Unpack this system's packages into the cache and return one line that says so.
+
+    The system's own package lists are tried first; when they are missing or old, lists of our own are fetched
+    into a temporary folder, which needs no root.
+
+    Raises: BringError.
+    """
+    folder = debian_folder(cache)
+    programs = [folder / "usr" / "bin" / name for name in DEBIAN_PROGRAMS]
+    if all(program.is_file() for program in programs):
+        return f"have {folder}"
+    if not is_debian():
+        return "not a Debian or Ubuntu: real programs are looked for on the PATH"
+    shutil.rmtree(folder, ignore_errors=True)
+    with _staging(folder) as staging:
+        _download_packages(staging / "packages")
+        for package in sorted((staging / "packages").glob("*.deb")):
+            _run(["dpkg-deb", "--extract", str(package), str(staging / "root")])
+        _publish(staging / "root", folder)
+    for program in programs:
+        _run([str(program), "--version"])
+    return f"brought {folder}"
+
+
+def bring_prometheus_3(cache: Path) -> str:
+    """Build the current Prometheus with Go into the cache and return one line that says so.
+
+    Raises: BringError.
+    """
+    folder = prometheus_3_folder(cache)
+    if all((folder / name).is_file() for name in GO_PROGRAMS):
+        return f"have {folder}"
+    _require_go()
+    shutil.rmtree(folder, ignore_errors=True)
+    with _staging(folder) as staging:
+        # the linker sets what a release build would: programs ask a Prometheus for its version
+        flags = f"-s -w -X github.com/prometheus/common/version.Version={PROMETHEUS_3}"
+        env = {**os.environ, "GOBIN": str(staging / "bin"), "GOTOOLCHAIN": "local"}
+        _run(["go", "install", "-tags", "remove_all_sd", "-ldflags", flags, *GO_PACKAGES], env=env)
+        _publish(staging / "bin", folder)
+    return f"built {folder}"
+
+
+def _require_go() -> None:
+    if shutil.which("go") is None:
+        raise BringError(f"prometheus {PROMETHEUS_3} is built by Go, and there is no go on the PATH")
+    version = _run(["go", "env", "GOVERSION"], env={**os.environ, "GOTOOLCHAIN": "local"}).strip()
+    numbers = tuple(int(part) for part in version.removeprefix("go").split(".")[:2] if part.isdigit())
+    if numbers < GO_MINIMUM:
+        raise BringError(f"prometheus {PROMETHEUS_3} needs Go {GO_MINIMUM[0]}.{GO_MINIMUM[1]} or newer: {version}")
+
+
+def _download_packages(into: Path) -> None:
+    into.mkdir()
+    # root's apt would hand the download to its user _apt, who may not write here
+    options = [
+        "-q",
+        "-o",
+        "APT::Sandbox::User=root",
+        "-o",
+        "Acquire::Retries=2",
+        "-o",
+        "Acquire::http::Timeout=30",
+    ]
+    try:
+        _run(["apt-get", *options, "download", *DEBIAN_PACKAGES], cwd=into)
+    except BringError as with_system_lists:
+        options += _own_lists(into.parent / "apt")
+        try:
+            _run(["apt-get", *options, "update"])
+            _run(["apt-get", *options, "download", *DEBIAN_PACKAGES], cwd=into)
+        except BringError as error:
+            raise BringError(f"{error}; and with the system's package lists: {with_system_lists}") from error
+
+
+def _own_lists(folder: Path) -> list[str]:
+    """Return apt's options for package lists in a folder of our own, and make the folder."""
+    state, cache = folder / "state", folder / "cache"
+    (state / "lists" / "partial").mkdir(parents=True)
+    (cache / "archives" / "partial").mkdir(parents=True)
+    return [
+        *(
+            "-o",
+            f"Dir::State={state}",
+            "-o",
+            "Dir::State::status=/var/lib/dpkg/status",
+            "-o",
+            f"Dir::Cache={cache}",
+        ),
+        *("-o", "Acquire::Languages=none", "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"),
+    ]
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`, on the same disk, so that publishing is one rename."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent)
+    except OSError as error:
+        raise BringError(str(error)) from error
+    with temporary as staging:
+        yield Path(staging)
+
+
+def _publish(made: Path, folder: Path) -> None:
+    """Put what was made in its place; when two runs brought the same thing, the first one's stays."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Run a command and return what it printed.
+
+    Raises: BringError, with the last lines of what it said, when it fails.
+    """
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, text=True, check=True, timeout=COMMAND_TIMEOUT_S
+        )
+    except subprocess.CalledProcessError as error:
+        said = " / ".join((error.stderr or error.stdout).strip().splitlines()[-3:])
+        raise BringError(f"{command[0]} exited with {error.returncode}: {said}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BringError(str(error)) from error
+    return done.stdout
+
+
+BRINGERS = {"debian": bring_debian, "prometheus-3": bring_prometheus_3}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Bring what is named, with a line for each; return 0 if all is there, 1 if not, 2 on a wrong name."""
+    if not arguments or any(name not in BRINGERS for name in arguments):
+        print(f"usage: python -m tools.bring {'|'.join(BRINGERS)}", file=sys.stderr)
+        return 2
+    for name in arguments:
+        try:
+            print(BRINGERS[name](cache_folder()))
+        except BringError as error:
+            print(f"could not bring {name}: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
