@@ -1,0 +1,438 @@
+"""The vocabulary in which tables and metrics are declared.
+
+A declaration is data: the reader makes its SQL from it, the state its arithmetic, the exposition its HELP, the
+reference its documentation. Nothing here touches a database, a clock or a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Literal
+
+UNKNOWN = "unknown"
+"""The label value of what is NULL, empty or not known."""
+OTHER = "__other__"
+"""The label value into which everything beyond a cap is folded."""
+
+_UNITS = ("seconds", "bytes", "ratio", "usd")
+
+
+class SpecError(ValueError):
+    """A declaration that cannot be: names the object, the value and the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of text, cut at 512 characters when read."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A column of numbers; a value outside ``minimum``..``maximum`` is rejected, not counted."""
+
+    name: str
+    maximum: float
+    minimum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A column of 0, 1 or NULL; anything else reads as unknown and is rejected as ``bad_flag``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A column of times: ISO 8601 text, ``YYYY-MM-DD HH:MM:SS``, or an epoch number."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """The text at ``path`` of the JSON in ``column``, under a name of its own."""
+
+    name: str
+    column: str
+    path: str
+
+
+Column = Text | Number | Flag | Time | Json
+
+
+def stored_in(column: Column) -> str:
+    """The name of the table's own column that ``column`` is read from."""
+    return column.column if isinstance(column, Json) else column.name
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """True of rows whose ``column`` equals ``value``; ``negate`` turns it round (and is true of NULL)."""
+
+    column: str
+    value: str | int
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Col:
+    """A label's value is the column's text."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A label's value is the column's text before (0) or after (1) its first dot."""
+
+    column: str
+    index: Literal[0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """A label's value is the first of these that is there."""
+
+    choices: tuple[Col | Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``success`` where the flag is 1, ``failure`` where it is 0, else ``unknown``."""
+
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """The same label value for every row of a feed."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The project of the row's session."""
+
+
+LabelValue = Col | Part | FirstOf | Outcome | Const | Project
+
+
+def columns_of(value: LabelValue) -> tuple[str, ...]:
+    """The columns that ``value`` is made from."""
+    match value:
+        case Col(column) | Part(column, _):
+            return (column,)
+        case FirstOf(choices):
+            return tuple(choice.column for choice in choices)
+        case Outcome(flag):
+            return (flag,)
+        case _:
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a table's rows add to their session: their cost, and to its hand-offs or sub-agents those that are
+    ``where``."""
+
+    counts: Literal["handoffs", "subagents"]
+    cost: str
+    where: Is | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is read incrementally, by its ``id``.
+
+    ``identity`` names the columns that are written once and never changed, by which a row is known again after a
+    restore. A row is final when ``final_when`` is not NULL (at once where there is none). ``session`` is the
+    column that names the session a row belongs to: the row's time is then that session's activity, and ``tally``
+    says what else it adds. The sessions table itself has ``is_sessions``.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    time: str
+    identity: tuple[str, ...]
+    session: str | None = "session_id"
+    final_when: str | None = None
+    tally: Tally | None = None
+    is_sessions: bool = False
+    virtual: bool = False
+    reported_as: str = ""
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise SpecError(f"table {self.name}: a column is declared twice: {sorted(names)}")
+        for needed in (*self.identity, *(() if self.virtual else (self.time,))):
+            if needed not in names:
+                raise SpecError(f"table {self.name}: column {needed} is used but not declared")
+
+    @property
+    def label(self) -> str:
+        """The table's name in the label ``table``."""
+        return self.reported_as or self.name
+
+    def column(self, name: str) -> Column:
+        """The declared column of that name.
+
+        Raises:
+            SpecError: the table declares no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise SpecError(f"table {self.name} has no column {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label's name, and the vocabulary its values are admitted to.
+
+    A ``closed`` label has these values only, and a counter is born with all of them; an open one shares the
+    admitted values of its ``vocabulary`` with every label of the same vocabulary.
+    """
+
+    name: str
+    vocabulary: str = ""
+    closed: tuple[str, ...] = ()
+
+    @property
+    def pool(self) -> str:
+        """The vocabulary's name, which is the label's own unless it shares another's."""
+        return self.vocabulary or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Plus:
+    """The sum of two columns; where the second is NULL, unusable or absent, the first alone.
+
+    A negative sum is rejected.
+    """
+
+    column: str
+    plus: str
+
+
+Value = str | Plus | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Rows of one table that a metric counts, sums up or observes.
+
+    ``value`` None counts rows; a column's name adds up (counter) or observes (histogram) its values. ``at`` says
+    when a row counts: when it is final, or when it is first read.
+    """
+
+    table: Table
+    labels: Mapping[str, LabelValue] = field(default_factory=dict)
+    value: Value = None
+    where: Is | None = None
+    at: Literal["final", "first"] = "final"
+
+    def value_columns(self) -> tuple[str, ...]:
+        """The number columns the value is made from."""
+        match self.value:
+            case None:
+                return ()
+            case Plus(column, plus):
+                return (column, plus)
+            case name:
+                return (name,)
+
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that decide under which labels a row counts, and whether it does."""
+        names = [name for value in self.labels.values() for name in columns_of(value)]
+        return (*names, *((self.where.column,) if self.where else ()))
+
+
+Reading = Literal[
+    "sessions",  # open sessions, counted
+    "session_subagents_max",  # the most sub-agents of one open session
+    "session_cost_max",  # the most money of one open session
+    "in_flight",  # rows in flight, counted
+    "in_flight_oldest",  # the event time of the oldest row in flight
+    "up",
+    "counting_since",
+    "last_success",
+    "lag",
+    "last_event",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What every metric has: its full name, what it means and does not mean, and its labels beside ``source``."""
+
+    name: str
+    help: str
+    labels: tuple[Label, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.help.endswith("."):
+            raise SpecError(f"{self.name}: HELP must be a sentence: {self.help!r}")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' names, in the order of a series' label values."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def unit(self) -> str:
+        """The OpenMetrics unit: the name's suffix where that is a unit, else the empty string."""
+        stem = self.name.removesuffix("_total").rsplit("_", 1)[-1]
+        return stem if stem in _UNITS else ""
+
+    @property
+    def type(self) -> Literal["counter", "gauge", "histogram"]:
+        """The metric's Prometheus type."""
+        raise NotImplementedError
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The rows it is made from; none where it is not made from rows."""
+        return ()
+
+    def fingerprint(self, **settings: object) -> str:
+        """A digest of all that makes the metric's numbers: the declaration but for its HELP, and ``settings``."""
+        text = repr((_canonical(replace(self, help=".")), sorted(settings.items())))
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Counter(Metric):
+    """A total. Without feeds it is one of the exporter's own, kept in the state and born at 0."""
+
+    of: tuple[Feed, ...] = ()
+
+    def __post_init__(self) -> None:
+        Metric.__post_init__(self)
+        if not self.name.endswith("_total"):
+            raise SpecError(f"counter {self.name} must end in _total")
+        _check_labels(self)
+
+    @property
+    def type(self) -> Literal["counter"]:
+        return "counter"
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram(Metric):
+    """A distribution over fixed upper bounds; with ``exemplars``, each bucket names its newest session."""
+
+    of: tuple[Feed, ...] = ()
+    buckets: tuple[float, ...] = ()
+    exemplars: bool = False
+
+    def __post_init__(self) -> None:
+        Metric.__post_init__(self)
+        for lower, upper in zip(self.buckets, self.buckets[1:], strict=False):
+            if upper <= lower:
+                raise SpecError(f"buckets of {self.name} must increase: {upper} after {lower}")
+        if not self.buckets or any(feed.value is None for feed in self.of):
+            raise SpecError(f"histogram {self.name} needs buckets and a value to observe")
+        _check_labels(self)
+
+    @property
+    def type(self) -> Literal["histogram"]:
+        return "histogram"
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge(Metric):
+    """A reading of the state, taken anew at every publish.
+
+    ``table`` is the table whose rows it reads, ``values`` where its labels come from; label sets that the counter
+    ``known_by`` has show 0 when there is nothing to read.
+    """
+
+    reading: Reading = "up"
+    table: Table | None = None
+    values: Mapping[str, LabelValue] = field(default_factory=dict)
+    known_by: Counter | None = None
+
+    @property
+    def type(self) -> Literal["gauge"]:
+        return "gauge"
+
+
+def _check_labels(metric: Metric) -> None:
+    for feed in metric.feeds:
+        if tuple(feed.labels) != metric.label_names:
+            raise SpecError(
+                f"{metric.name}: the feed from {feed.table.name} gives labels {tuple(feed.labels)}, "
+                f"the metric has {metric.label_names}"
+            )
+        for name in (*feed.key_columns(), *feed.value_columns()):
+            feed.table.column(name)
+
+
+def _as_used(feed: Feed) -> Table:
+    """The feed's table with what makes this feed's numbers: a column declared for another metric is not in it."""
+    table = feed.table
+    names = {*feed.key_columns(), *feed.value_columns(), table.time, table.session, table.final_when}
+    used = sorted((column for column in table.columns if column.name in names), key=lambda column: column.name)
+    return replace(table, columns=tuple(used), identity=(), tally=None)
+
+
+def _canonical(value: object) -> object:
+    """``value`` as nested tuples in a fixed order, so that its repr does not depend on how it was written."""
+    if isinstance(value, Feed):
+        value = replace(value, table=_as_used(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return (type(value).__name__, *((f.name, _canonical(getattr(value, f.name))) for f in fields(value)))
+    if isinstance(value, Mapping):
+        return tuple((key, _canonical(item)) for key, item in value.items())
+    if isinstance(value, tuple):
+        return tuple(_canonical(item) for item in value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCounters:
+    """The counters that the exporter keeps on a source; they are among its metrics."""
+
+    rows_read: Counter
+    late_rows: Counter
+    rejected: Counter
+    overflow: Counter
+    rewinds: Counter
+    uncertain: Counter
+    dropped: Counter
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The declarations one source is read by. ``ends`` is the virtual table of sessions that end."""
+
+    tables: tuple[Table, ...]
+    metrics: tuple[Metric, ...]
+    ends: Table
+    own: OwnCounters
+    headlines: Mapping[str, Metric] = field(default_factory=dict)
+    """What a person asks for first: titles, and the counters whose sums are the answers."""
+
+    @property
+    def sessions(self) -> Table | None:
+        """The sessions table, where there is one."""
+        return next((table for table in self.tables if table.is_sessions), None)
+
+    def only(self, metrics: Iterable[Metric]) -> Schema:
+        """The same with these metrics."""
+        return replace(self, metrics=tuple(metrics))
