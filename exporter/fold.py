@@ -1,0 +1,240 @@
+"""Rows into series: the arithmetic of the declarations, a column at a time.
+
+What is left per row, after its groups were looked up, is an addition for each feed that has a value.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from exporter.groups import PROJECT, Caps, FeedPlan, Group, Partition, partitions
+from exporter.labels import Candidates, holds
+from exporter.spec import Counter, Flag, Histogram, Json, Metric, Number, Plus, SpecError, Table, Text, stored_in
+from exporter.state import Buckets, Row, State
+from exporter.values import label_text, numbers
+
+_EXEMPLAR_ROOM = 128 - len("session_id")
+"""OpenMetrics: the names and values of an exemplar's labels have at most 128 characters together."""
+_UNFIT = re.compile(r'["\\\n{}]')
+"""Valid in OpenMetrics, but client_python's parser takes them for the end of the label (0.26)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The exporter's own counters that counting writes to; ``rejected`` None where that was counted before."""
+
+    rejected: Counter | None
+    overflow: Counter
+
+
+@dataclass(slots=True)
+class Columns:
+    """A batch's rows as ``Fold.count`` takes them: each with its project and, where it has one, its event time."""
+
+    rows: Sequence[Row]
+    projects: Sequence[str]
+    times: Sequence[float] = ()
+    raw: dict[str, Sequence[object]] = field(default_factory=dict)
+    values: dict[str, Sequence[float | None]] = field(default_factory=dict)
+
+
+class Fold:
+    """The feeds of one table that count at one moment (``final`` or ``first``), ready to be applied to rows."""
+
+    def __init__(
+        self,
+        table: Table,
+        metrics: Iterable[Metric],
+        at: str,
+        *,
+        state: State,
+        caps: Caps,
+        books: Books,
+        candidates: Candidates | None = None,
+    ) -> None:
+        self.table = table
+        self.state = state
+        self.rejected = books.rejected
+        feeds = [
+            (metric, feed)
+            for metric in metrics
+            if isinstance(metric, Counter | Histogram)
+            for feed in metric.feeds
+            if feed.table.name == table.name and feed.at == at
+        ]
+        self.feeds = [feed for _, feed in feeds]
+        self.partitions = partitions(feeds, state, caps, books.overflow)
+        for partition in self.partitions:
+            partition.candidates = candidates
+        self.keys = tuple(dict.fromkeys(name for feed in self.feeds for name in feed.key_columns()))
+        self.values = tuple(dict.fromkeys(name for feed in self.feeds for name in feed.value_columns()))
+        self._places = {column.name: 1 + n for n, column in enumerate(table.columns)}
+
+    # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def count(self, batch: Columns) -> dict[str, Sequence[float | None]]:
+        """Count rows; the cleaned number columns, for whoever else adds them up.
+
+        During a scan, what counts rows is brought up to date by ``flush``.
+        """
+        if not batch.rows or not self.feeds:
+            return {}
+        self._lay_out(batch)
+        self._reject_texts(batch)
+        for name in self.values:
+            batch.values[name] = self._clean(batch, name)
+        for partition in self.partitions:
+            groups = partition.of(batch.raw, len(batch.rows))
+            for plan in partition.plans:
+                if isinstance(plan.metric, Histogram):
+                    self._observe(partition, plan, groups, batch)
+                elif plan.feed.value is not None:
+                    self._sum(plan, groups, batch)
+            partition.meet(groups, batch.times)
+        return batch.values
+
+    def touch(self, projects: Sequence[str], rows: Sequence[Row]) -> None:
+        """Let the counters of rows that are in flight be born."""
+        if rows and self.feeds:
+            batch = Columns(rows, projects)
+            self._lay_out(batch)
+            for partition in self.partitions:
+                partition.of(batch.raw, len(rows))
+
+    def flush(self) -> None:
+        """Bring up to date what counts the rows of a scan, and let their label values ask for admission."""
+        for partition in self.partitions:
+            partition.settle(partition.values())
+
+    def _lay_out(self, batch: Columns) -> None:
+        columns = list(zip(*batch.rows, strict=True))
+        batch.raw = {name: columns[place] for name, place in self._places.items()}
+        batch.raw[PROJECT] = batch.projects
+
+    # ── what is rejected ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _reject_texts(self, batch: Columns) -> None:
+        """Count texts and flags that are damaged, once per row and column of the database."""
+        found: set[tuple[int, str, str]] = set()
+        for name in self.keys:
+            faults = {value: fault for value in set(batch.raw[name]) if (fault := self._fault(name, value))}
+            if faults:
+                stored = stored_in(self.table.column(name))
+                found.update(
+                    (position, stored, faults[value])
+                    for position, value in enumerate(batch.raw[name])
+                    if value in faults and self._uses(name, batch, position)
+                )
+        for _, _, fault in found:
+            self._reject(fault)
+
+    def _fault(self, name: str, value: object) -> str | None:
+        declared = self.table.column(name)
+        if isinstance(declared, Flag):
+            return None if value is None or value in (0, 1) else "bad_flag"
+        if isinstance(declared, Json) and value == b"":
+            return "bad_json"
+        if isinstance(declared, Text | Json) and label_text(value)[1]:
+            return "bad_text"
+        return None
+
+    def _uses(self, name: str, batch: Columns, position: int) -> bool:
+        """Whether a metric that counts the row uses the column."""
+        raw = {key: batch.raw[key][position] for key in self.keys}
+        return any(
+            (feed.where is None or holds(feed.where, raw))
+            for feed in self.feeds
+            if name in (*feed.key_columns(), *feed.value_columns())
+        )
+
+    def _clean(self, batch: Columns, name: str) -> Sequence[float | None]:
+        declared = self.table.column(name)
+        assert isinstance(declared, Number)  # noqa: S101 - held by spec
+        clean, rejected = numbers(batch.raw[name], minimum=declared.minimum, maximum=declared.maximum)
+        for position, reason in rejected:
+            if self._uses(name, batch, position):
+                self._reject(reason)
+        return clean
+
+    def _reject(self, reason: str) -> None:
+        if self.rejected is not None:
+            self.state.add(self.rejected, (self.table.label, reason))
+
+    # ── sums and observations ────────────────────────────────────────────────────────────────────────────────
+
+    def _amounts(self, plan: FeedPlan, batch: Columns) -> Sequence[float | None]:
+        match plan.feed.value:
+            case Plus(column, plus):
+                return self._plus(batch, column, plus)
+            case str(name):
+                return batch.values[name]
+            case _:
+                raise SpecError(f"{plan.metric.name}: a feed without a value has no amounts")
+
+    def _plus(self, batch: Columns, column: str, plus: str) -> Sequence[float | None]:
+        """Column plus column: NULL is 0, an unusable first one leaves the row out, a negative sum is rejected."""
+        sums: list[float | None] = []
+        for raw, first, second in zip(batch.raw[column], batch.values[column], batch.values[plus], strict=True):
+            if first is None and raw is not None:
+                sums.append(None)
+                continue
+            total = (first or 0.0) + (second or 0.0)
+            if total < 0.0:
+                self._reject("negative")
+            sums.append(total if total >= 0.0 else None)
+        return sums
+
+    def _sum(self, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
+        place = plan.place
+        for group, amount in zip(groups, self._amounts(plan, batch), strict=True):
+            if amount:
+                group.cells[place].value += amount  # type: ignore[union-attr]
+
+    def _observe(self, partition: Partition, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
+        assert isinstance(plan.metric, Histogram)  # noqa: S101 - the caller's branch
+        bounds = plan.metric.buckets
+        amounts = self._amounts(plan, batch)
+        positions: Sequence[int] = range(len(amounts))
+        if None in amounts:
+            positions = [position for position in positions if amounts[position] is not None]
+            groups = [groups[position] for position in positions]
+            amounts = [amounts[position] for position in positions]
+        values: Sequence[float] = amounts  # type: ignore[assignment]
+        cells = partition.histograms(plan, groups)
+        buckets = [bisect_left(bounds, value) for value in values]
+        for cell, bucket, value in zip(cells, buckets, values, strict=True):
+            cell.counts[bucket] += 1
+            cell.sum += value
+        if plan.metric.exemplars:
+            sessions = batch.raw.get(self.table.session or "", batch.projects)
+            times = [batch.times[position] for position in positions]
+            _exemplify(cells, buckets, values, times, [sessions[position] for position in positions])
+
+
+def _exemplify(
+    cells: Sequence[Buckets],
+    buckets: Sequence[int],
+    values: Sequence[float],
+    times: Sequence[float],
+    sessions: Sequence[object],
+) -> None:
+    """Keep each bucket's newest event. Of several at one time the first to be shown stays, for Prometheus refuses a
+    second one; in one batch that is the one whose value and session sort last.
+    """
+    names = {session: label_text(session)[0] for session in set(sessions) if _is_fit(session)}
+    named = [names.get(session, "") for session in sessions]
+    events = sorted(zip(times, values, named, cells, buckets, strict=True), key=itemgetter(0, 1, 2))
+    newest = {(cell, bucket): (time, value, name) for time, value, name, cell, bucket in events if name}
+    for (cell, bucket), found in newest.items():
+        if cell.exemplars:
+            before = cell.exemplars[bucket]
+            cell.exemplars[bucket] = found if before is None or found[0] > before[0] else before
+
+
+def _is_fit(session: object) -> bool:
+    """Whether an exemplar can carry that session id, and client_python's parser read it there."""
+    return session is not None and len(text := str(session)) <= _EXEMPLAR_ROOM and not _UNFIT.search(text)

@@ -1,0 +1,45 @@
+"""One full read, without a checkpoint: what ``once`` prints."""
+
+from __future__ import annotations
+
+import time
+
+from exporter.advance import Engine
+from exporter.config import Settings
+from exporter.exposition import Publication
+from exporter.gauges import Health
+from exporter.publisher import Publisher, be_born
+from exporter.reader import Reader
+from exporter.rules import rules_of, schema_of
+from exporter.source import Source
+from exporter.spec import Schema
+from exporter.state import State
+
+
+async def read_once(*, settings: Settings, schema: Schema, source: Source, now: float | None) -> Publication:
+    """Read everything there is, hold nothing, and say what that makes as of ``now`` (None: the present).
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    schema = schema_of(settings, schema)
+    rules = rules_of(settings, patient=False)
+    state = State(schema.tables)
+    engine = Engine(state, schema, rules)
+    clock = time.time if now is None else lambda: now
+    reader = Reader(source, engine, schema, rules, clock)
+    await reader.scan(schema.metrics, first=True)
+    be_born(state, schema, engine)
+    while True:
+        look = await reader.look()
+        if look.batch is not None:
+            engine.advance(look.batch)
+        if not look.more:
+            break
+    at = clock()
+    engine.end(at)
+    state.counting_since = at
+    publisher = Publisher(schema, source.name, dict(settings.sources[0].labels))
+    publisher.note(state)
+    publisher.show(state)
+    return publisher.publish(Health(True, at, look.lag))

@@ -1,0 +1,372 @@
+"""Everything that is known of one source, and how it is written down.
+
+The state is what a checkpoint holds: totals, cursors, rows in flight, open sessions, remembered rows, admitted label
+values. One task changes it (through ``advance`` and ``scan``), and what it changed is noted, so that a save writes
+only that. Nothing here reads a database, a file or a clock.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.memory import Digests, Memory
+from exporter.sessions import Sessions
+from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
+
+Labels = tuple[str, ...]
+Row = tuple[object, ...]
+FORMAT = 1
+"""The version of the written form; another one is not read, but rebuilt from the tables."""
+
+
+class StateError(Exception):
+    """A written state that cannot be taken up: says which part and why."""
+
+
+@dataclass(slots=True, eq=False)
+class Cell:
+    """One series of a counter: a total that never falls. ``released`` once its value may be shown (births)."""
+
+    metric: str
+    labels: Labels
+    released: bool = True
+    value: float = 0.0
+    rows: int = 0
+    """Rows counted during a first scan, for what is folded when it ends; not kept."""
+
+    def dump(self) -> object:
+        return self.value
+
+    def load(self, written: Any) -> None:
+        self.value = written
+
+
+@dataclass(slots=True, eq=False)
+class Buckets:
+    """One series of a histogram: observations by bucket, not cumulated, the last one above all bounds."""
+
+    metric: str
+    labels: Labels
+    released: bool
+    counts: list[int]
+    sum: float = 0.0
+    exemplars: list[tuple[float, float, str] | None] = field(default_factory=list)
+    """Per bucket the newest one's event time, value and session id."""
+
+    def dump(self) -> object:
+        return [self.counts, self.sum, self.exemplars]
+
+    def load(self, written: Any) -> None:
+        counts, self.sum, exemplars = written
+        self.counts[:] = counts
+        self.exemplars[:] = [None if found is None else tuple(found) for found in exemplars]
+
+
+Series = Cell | Buckets
+
+
+@dataclass(slots=True)
+class Flight:
+    """A row that was read but is not counted yet: it has no result, or waits for its session's row."""
+
+    row: Row
+    time: float
+    first_read: float
+    project: str | None
+    waiting: bool
+
+
+@dataclass(slots=True)
+class Rewind:
+    """Where the past was found changed: rows between ``known`` and ``next`` are judged by ``newest_time``."""
+
+    known: int | None
+    next: int | None
+    newest_time: float
+
+
+@dataclass(slots=True)
+class TableState:
+    """What was read of one table: up to ``cursor``; ``top`` and ``newest_time`` are the highest ever read."""
+
+    memory: Memory
+    cursor: int | None = None
+    top: int | None = None
+    newest_time: float | None = None
+    rewind: Rewind | None = None
+    flights: dict[int, Flight] = field(default_factory=dict)
+
+
+class State:
+    """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down."""
+
+    def __init__(self, tables: Iterable[Table], *, newest: int | None = None, every: int | None = None) -> None:
+        given = {"newest": newest, "every": every}
+        sizes = {name: size for name, size in given.items() if size is not None}
+        self.tables = {table.name: TableState(Memory(len(table.identity), **sizes)) for table in tables}
+        self.sessions = Sessions()
+        self.series: dict[str, dict[Labels, Series]] = {}
+        self.admitted: dict[str, dict[str, None]] = {}
+        self.fingerprints: dict[str, str] = {}
+        """Of each metric that was scanned: its series are complete up to the cursors."""
+        self.published: set[str] = set()
+        """Metrics that have been shown: a series of theirs that is new from now on is held at 0 first."""
+        self.held: set[Series] = set()
+        """Series that are shown as 0 until somebody has seen that 0."""
+        self.counting_since: float | None = None
+        self.first_publish: float | None = None
+        self.changed_series: set[Series] = set()
+        self.changed_flights: set[tuple[str, int]] = set()
+        self.changed_sessions: set[int] = set()
+        self.removed_series: set[tuple[str, Labels]] = set()
+        self.whole = True
+        """Nothing is written down yet: the first record is a snapshot, and what it will hold need not be noted."""
+        self._memories: list[tuple[str, list[int], list[Digests], bool]] = []
+        self._written: dict[str, Any] = {}
+
+    # ── series ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def cell(self, metric: Metric, labels: Labels) -> Series:
+        """The metric's series of those labels, made if it is new: held at 0 where its metric was shown before."""
+        series = self.series.setdefault(metric.name, {})
+        found = series.get(labels)
+        if found is None:
+            found = series[labels] = self._new(metric, labels, released=metric.name not in self.published)
+            self.changed_series.add(found)
+            if not found.released:
+                self.held.add(found)
+        return found
+
+    @staticmethod
+    def _new(metric: Metric, labels: Labels, *, released: bool) -> Series:
+        if not isinstance(metric, Histogram):
+            return Cell(metric.name, labels, released)
+        size = len(metric.buckets) + 1
+        return Buckets(metric.name, labels, released, [0] * size, 0.0, [None] * size if metric.exemplars else [])
+
+    def add(self, metric: Counter, labels: Labels, amount: float = 1.0) -> None:
+        """Add to one of the exporter's own counters, which are born at 0 and never held."""
+        found = self.cell(metric, labels)
+        assert isinstance(found, Cell)  # noqa: S101 - narrows the type
+        self.release([found])
+        found.value += amount
+        self.changed_series.add(found)
+
+    def drop(self, metric: str) -> None:
+        """Forget a metric and its series."""
+        for labels in self.series.pop(metric, {}):
+            self.removed_series.add((metric, labels))
+        self.changed_series = {found for found in self.changed_series if found.metric != metric}
+        self.held = {found for found in self.held if found.metric != metric}
+        self.fingerprints.pop(metric, None)
+        self.published.discard(metric)
+
+    def release(self, series: Iterable[Series]) -> None:
+        """Show these series' values from now on."""
+        for found in series:
+            if found in self.held:
+                self.held.discard(found)
+                found.released = True
+                self.changed_series.add(found)
+
+    def admit(self, pool: str, value: str, most: int) -> str:
+        """``value`` where the vocabulary has it or room for it, else ``__other__``."""
+        values = self.admitted.setdefault(pool, {})
+        if value in values or value in (UNKNOWN, OTHER):
+            return value
+        if len(values) >= most:
+            return OTHER
+        values[value] = None
+        return value
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def remember(self, table: str, ids: list[int], digests: list[Digests], *, sparse: bool = False) -> None:
+        """Remember rows as read."""
+        if ids:
+            self.tables[table].memory.add(ids, digests, sparse=sparse)
+            if not self.whole:
+                self._memories.append((table, ids, digests, sparse))
+
+    def set_flight(self, table: str, id_: int, flight: Flight) -> None:
+        self.tables[table].flights[id_] = flight
+        self.changed_flights.add((table, id_))
+
+    def end_flight(self, table: str, id_: int) -> Flight:
+        self.changed_flights.add((table, id_))
+        return self.tables[table].flights.pop(id_)
+
+    # ── written form ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self) -> bytes:
+        """All of it."""
+        memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
+        record = {
+            "format": FORMAT,
+            "meta": self._meta(),
+            "memory": memories,
+            "series": [_dump_series(found) for series in self.series.values() for found in series.values()],
+            "flights": [
+                [name, id_, _dump_flight(flight)]
+                for name, table in self.tables.items()
+                for id_, flight in table.flights.items()
+            ],
+            "sessions": {str(self.sessions.id[s]): self.sessions.dump(s) for s in self.sessions.slots()},
+        }
+        self._clear()
+        return _encode(record)
+
+    def delta(self) -> bytes | None:
+        """What changed since the last ``delta`` or ``snapshot``; None where nothing did.
+
+        The caller keeps what it was given until it is saved: the notes of what changed are gone.
+        """
+        meta = {key: value for key, value in self._meta().items() if value != self._written.get(key)}
+        record = {
+            "meta": meta,
+            "read": [[name, list(ids), list(map(list, rows)), sparse] for name, ids, rows, sparse in self._memories],
+            "series": [_dump_series(found) for found in self.changed_series],
+            "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
+            "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
+            "sessions": {str(id_): self._dump_session(id_) for id_ in self.changed_sessions},
+        }
+        self._clear()
+        return _encode(record) if any(record.values()) else None
+
+    def _clear(self) -> None:
+        self.whole = False
+        for changed in (self.changed_series, self.changed_flights, self.changed_sessions, self.removed_series):
+            changed.clear()
+        self._memories = []
+        self._written = self._meta()
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "tables": {name: _dump_table(table) for name, table in self.tables.items()},
+            "admitted": {pool: list(values) for pool, values in self.admitted.items()},
+            "fingerprints": dict(self.fingerprints),
+            "published": sorted(self.published),
+            "counting_since": self.counting_since,
+            "first_publish": self.first_publish,
+        }
+
+    def _dump_flight(self, table: str, id_: int) -> object:
+        flight = self.tables[table].flights.get(id_)
+        return None if flight is None else _dump_flight(flight)
+
+    def _dump_session(self, id_: int) -> object:
+        slot = self.sessions.slot_of_row(id_)
+        return None if slot < 0 else self.sessions.dump(slot)
+
+    def load(self, records: Iterable[bytes], metrics: Mapping[str, Metric]) -> None:
+        """Take up a snapshot and the deltas after it. Series of metrics that are no more are left out.
+
+        Raises:
+            StateError: a record is of another format or does not hold together.
+        """
+        for number, record in enumerate(records):
+            try:
+                content = json.loads(record)
+                if number == 0 and content.get("format") != FORMAT:
+                    raise StateError(f"state format {content.get('format')!r}: only {FORMAT} can be read")
+                self._apply(content, metrics)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as exc:
+                raise StateError(f"record {number} of the state cannot be read: {exc!r}") from exc
+        self.held = {found for series in self.series.values() for found in series.values() if not found.released}
+        self._clear()
+
+    def _apply(self, content: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
+        for name, written in content.get("memory", {}).items():
+            if name in self.tables:
+                _load_memory(self.tables[name].memory, written)
+        for name, ids, rows, sparse in content.get("read", ()):
+            if name in self.tables:
+                self.tables[name].memory.add(ids, [tuple(row) for row in rows], sparse=sparse)
+        self._apply_meta(content.get("meta", {}))
+        for metric, labels in content.get("removed", ()):
+            self.series.get(metric, {}).pop(tuple(labels), None)
+        for metric, labels, released, value in content.get("series", ()):
+            if metric in metrics and len(labels) == len(metrics[metric].labels):
+                found = self.cell(metrics[metric], tuple(labels))
+                found.released = released
+                found.load(value)
+        for name, id_, written in content.get("flights", ()):
+            self._apply_flight(name, id_, written)
+        for id_text, written in content.get("sessions", {}).items():
+            if written is not None:
+                self.sessions.load(written)
+            elif (slot := self.sessions.slot_of_row(int(id_text))) >= 0:
+                self.sessions.remove(slot)
+
+    def _apply_flight(self, table: str, id_: int, written: Any) -> None:
+        if table not in self.tables:
+            return
+        flights = self.tables[table].flights
+        if written is None:
+            flights.pop(id_, None)
+            return
+        row, *rest = written
+        flights[id_] = Flight(tuple(_unjson(value) for value in row), *rest)
+
+    def _apply_meta(self, meta: Mapping[str, Any]) -> None:
+        for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
+            if name in self.tables:
+                table = self.tables[name]
+                table.cursor, table.top, table.newest_time = cursor, top, newest_time
+                table.rewind = None if rewind is None else Rewind(*rewind)
+                if table.rewind is None:
+                    table.memory.thin()
+        for pool, values in meta.get("admitted", {}).items():
+            self.admitted[pool] = dict.fromkeys(values)
+        self.fingerprints = meta.get("fingerprints", self.fingerprints)
+        self.published = set(meta.get("published", self.published))
+        self.counting_since = meta.get("counting_since", self.counting_since)
+        self.first_publish = meta.get("first_publish", self.first_publish)
+
+
+def _encode(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def _dump_series(found: Series) -> list[object]:
+    return [found.metric, list(found.labels), found.released, found.dump()]
+
+
+def _dump_flight(flight: Flight) -> list[object]:
+    row = [_json(value) for value in flight.row]
+    return [row, flight.time, flight.first_read, flight.project, flight.waiting]
+
+
+def _dump_table(table: TableState) -> list[object]:
+    rewind = table.rewind and [table.rewind.known, table.rewind.next, table.rewind.newest_time]
+    return [table.cursor, table.top, table.newest_time, rewind]
+
+
+def _dump_memory(memory: Memory) -> list[object]:
+    return [
+        b64encode(memory.ids.tobytes()).decode("ascii"),
+        b64encode(memory.digests.tobytes()).decode("ascii"),
+        sorted(memory.sparse),
+    ]
+
+
+def _load_memory(memory: Memory, written: Any) -> None:
+    ids, digests, sparse = written
+    memory.ids = array("q", b64decode(ids))
+    memory.digests = array("Q", b64decode(digests))
+    if len(memory.digests) != len(memory.ids) * memory.width:
+        raise ValueError(f"{len(memory.digests)} digests of {len(memory.ids)} rows: not {memory.width} each")
+    memory.sparse = set(sparse)
+
+
+def _json(value: object) -> object:
+    return {"b": value.hex()} if isinstance(value, bytes) else value
+
+
+def _unjson(value: Any) -> object:
+    return bytes.fromhex(value["b"]) if isinstance(value, dict) else value
