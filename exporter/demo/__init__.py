@@ -1,0 +1,28 @@
+"""A simulated orchestration platform that writes the real tables, so that everything can be seen without one.
+
+`history` and `events` are pure streams of transactions; `run` writes them; `python -m exporter.demo PATH` is
+`run` in a process of its own, as it must be beside an exporter. Only the standard library is needed.
+`cost_metrics` stays empty, as it does on most platforms.
+"""
+
+from exporter.demo.command import main
+from exporter.demo.settings import INCIDENTS, Settings, parse_duration
+from exporter.demo.streams import InFlight, Resume, events, history
+from exporter.demo.writer import APPLICATION_ID, Written, create_schema, resume_point, run, write_history
+
+__all__ = [
+    "APPLICATION_ID",
+    "INCIDENTS",
+    "InFlight",
+    "Resume",
+    "Settings",
+    "Written",
+    "create_schema",
+    "events",
+    "history",
+    "main",
+    "parse_duration",
+    "resume_point",
+    "run",
+    "write_history",
+]
