@@ -1,0 +1,307 @@
+"""The commands: what each takes beside the settings, what it does, and its exit code.
+
+Modules that only one command needs are imported by it: a health check in a container starts every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+
+from exporter import config, logs
+from exporter.config import Settings
+from exporter.options import (
+    DATABASE,
+    LISTEN_ADDRESS,
+    STORAGE_PATH,
+    ConfigError,
+    Flags,
+    Kind,
+    Layers,
+    Model,
+    OperationError,
+    Option,
+)
+from exporter.settingtypes import DAY_S, Seconds, Url, reachable
+from exporter.spec import Schema
+
+if TYPE_CHECKING:
+    from exporter.serving import Job
+    from exporter.source.sqlite import SqliteSource
+
+log = logs.get(__name__)
+
+_HEALTH_TIMEOUT_S = 3.0
+
+
+class CommandError(OperationError):
+    """A command could not do what it was asked for."""
+
+
+# ── what they take ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _moment(value: object) -> object:
+    """Unix time of a number or of ISO 8601 text; a naive one is UTC."""
+    rule = "must be a time from 1970 to 2999: ISO 8601 such as 2026-11-21T17:40:00Z, or Unix seconds"
+    text = str(value)
+    try:
+        at = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _iso(text)
+    except (ValueError, OverflowError):
+        raise ValueError(rule) from None
+    if not 0 <= at < 32_503_680_000:
+        raise ValueError(rule)
+    return at
+
+
+def _iso(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _incident(value: object) -> object:
+    from exporter.demo import INCIDENTS
+
+    if value not in INCIDENTS:
+        raise ValueError(f"must be one of {', '.join(INCIDENTS)}")
+    return value
+
+
+class OnceOptions(Model):
+    """Options of `once`."""
+
+    now: Annotated[float | None, BeforeValidator(_moment)] = None
+
+
+class HealthOptions(Model):
+    """Options of `health`."""
+
+    url: Url = ""
+
+
+class IndexesOptions(Model):
+    """Options of `indexes`."""
+
+    create: bool = False
+
+
+class DemoOptions(Model):
+    """Options of `demo`."""
+
+    history: Annotated[float, Seconds(0.0, 3_660 * DAY_S)] = 30 * DAY_S
+    speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    incident: Annotated[str | None, BeforeValidator(_incident)] = None
+    no_serve: bool = False
+
+
+def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) -> Option:
+    return Option(path, kind, flag, metavar, text, in_file=False)
+
+
+ONCE = (_own(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
+HEALTH = (_own(("health", "url"), "text", "--url", "URL", "what to ask (/-/ready at the first listen address)"),)
+INDEXES = (_own(("indexes", "create"), "bool", "--create", "", "create what is missing: this writes the database"),)
+DEMO = (
+    _own(("demo", "history"), "text", "--history", "TIME", "the past to write first (30d)"),
+    _own(("demo", "speed"), "float", "--speed", "N", "divide the gaps between live events by this (1)"),
+    _own(("demo", "seed"), "int", "--seed", "N", "the same seed writes the same rows, but for times (1)"),
+    _own(
+        ("demo", "incident"),
+        "text",
+        "--incident",
+        "NAME",
+        "what goes wrong: model-outage, latency-creep, cost-spike, runaway-fanout or silence",
+    ),
+    _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
+)
+COMMAND_OPTIONS = (*ONCE, *HEALTH, *INDEXES, *DEMO)
+
+AnyOptions = TypeVar("AnyOptions", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a command is called with."""
+
+    flags: Flags
+    environ: Mapping[str, str]
+    schema: Schema
+
+    def load(self, *, needs_source: bool = False) -> Settings:
+        """The settings.
+
+        Raises:
+            ConfigError: something given is wrong, or there is no source and one is needed.
+        """
+        return config.load(
+            flags=self.flags, environ=self.environ, metrics=self.schema.metrics, needs_source=needs_source
+        )
+
+    def settings(self, *, needs_source: bool = False) -> Settings:
+        """The settings, by which logging is set up from now on. Raises: ConfigError, as `load` does."""
+        settings = self.load(needs_source=needs_source)
+        logs.configure(settings.log.level, settings.log.format)
+        return settings
+
+    def own(self, model: type[AnyOptions], options: tuple[Option, ...]) -> AnyOptions:
+        """The command's own options. Raises: ConfigError, if one is wrong."""
+        layers = Layers()
+        for option in options:
+            layers.add(option, flags=self.flags, environ=self.environ)
+        return layers.validated(model, options[0].path[0])
+
+    def with_flags(self, flags: Flags) -> Call:
+        """The same call with some flags given otherwise."""
+        return Call({**self.flags, **flags}, self.environ, self.schema)
+
+
+# ── what they do ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def serve(call: Call) -> int:
+    """Serve until told to stop."""
+    asyncio.run(_serve(call, call.settings(needs_source=True)))
+    return 0
+
+
+async def _serve(
+    call: Call, settings: Settings, *, announce: Callable[[str], None] = lambda url: None, beside: Job | None = None
+) -> None:
+    from exporter import serving
+    from exporter.poller import Poller
+    from exporter.telemetry import Telemetry
+
+    telemetry = Telemetry({source.name: source.labels for source in settings.sources}, now=time.time())
+    poller = Poller(settings=settings, schema=call.schema, source=_source(settings), telemetry=telemetry)
+    load = lambda: call.load(needs_source=True)  # noqa: E731
+    await serving.serve(
+        settings=settings, poller=poller, telemetry=telemetry, load=load, announce=announce, beside=beside
+    )
+
+
+def once(call: Call) -> int:
+    """One full read, the exposition on stdout."""
+    from exporter.exposition import Format
+    from exporter.once import read_once
+
+    settings, options = call.settings(needs_source=True), call.own(OnceOptions, ONCE)
+    read = read_once(settings=settings, schema=call.schema, source=_source(settings), now=options.now)
+    sys.stdout.buffer.write(asyncio.run(read).answer(Format.TEXT, b"", gzip=False))
+    return 0
+
+
+def check(call: Call) -> int:
+    """Parse, connect, run every query, and say what is missing."""
+    from exporter import check as checking
+
+    settings = call.settings(needs_source=True)
+    lines, ok = asyncio.run(checking.check(settings=settings, schema=call.schema, source=_source(settings)))
+    _print(*lines)
+    return 0 if ok else 1
+
+
+def indexes(call: Call) -> int:
+    """Print the indexes that are missing, or create them."""
+    from exporter import check as checking
+
+    settings, options = call.settings(needs_source=True), call.own(IndexesOptions, INDEXES)
+    _print(*asyncio.run(checking.indexes(settings.sources[0].database, create=options.create)))
+    return 0
+
+
+def reference(call: Call) -> int:
+    """Print the reference of all metrics, with the labels that the settings leave."""
+    from exporter.reference import render
+    from exporter.rules import schema_of
+
+    sys.stdout.write(render(schema_of(call.settings(), call.schema).metrics))
+    return 0
+
+
+def config_schema(call: Call) -> int:
+    """Print the JSON Schema of the configuration file."""
+    call.settings()
+    _print(json.dumps(config.json_schema(), indent=2, sort_keys=True))
+    return 0
+
+
+def health(call: Call) -> int:
+    """Ask a running exporter whether it is ready."""
+    settings, options = call.settings(), call.own(HealthOptions, HEALTH)
+    url = options.url or _own_url(settings)
+    parts = urlsplit(url)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=_HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", parts.path if parts.path.strip("/") else "/-/ready")
+        code = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as exc:
+        raise CommandError(f"{url}: no answer: {exc}") from exc
+    finally:
+        connection.close()
+    if code != 200:
+        raise CommandError(f"{url}: not ready: {code}")
+    return 0
+
+
+def _own_url(settings: Settings) -> str:
+    address = settings.web.listen_address[0]
+    if address.endswith(":0"):
+        raise ConfigError(LISTEN_ADDRESS.flag, address, "only the server knows its port: give --url")
+    return f"http://{reachable(address)}{settings.web.prefix}/-/ready"
+
+
+def demo(call: Call) -> int:
+    """Simulate a platform and serve its metrics."""
+    from exporter import demonstration
+
+    settings, options = call.settings(), call.own(DemoOptions, DEMO)
+    storage = settings.storage.path if "storage" in settings.model_fields_set else None
+    with demonstration.folder(storage) as (database, state):
+        called = call.with_flags({DATABASE.path: str(database), STORAGE_PATH.path: str(state)})
+        asyncio.run(_demo(called, database, options))
+    return 0
+
+
+async def _demo(call: Call, database: Path, options: DemoOptions) -> None:
+    from exporter import demonstration
+
+    arguments = [f"--history={options.history:.3f}s", f"--speed={options.speed}", f"--seed={options.seed}"]
+    arguments += [f"--incident={options.incident}"] if options.incident else []
+    async with demonstration.platform(database, arguments) as platform:
+        if options.no_serve:
+            _print(f"A simulated platform writes {database} (Ctrl-C ends it)")
+            await platform.runs()
+        else:
+            settings = call.load(needs_source=True)
+            await _serve(call, settings, announce=_announcer(settings), beside=platform.runs)
+
+
+def _announcer(settings: Settings) -> Callable[[str], None]:
+    path = settings.web.telemetry_path.removeprefix("/")
+    return lambda url: _print(f"A simulated platform and its metrics: {url} and {url}{path} (Ctrl-C ends them)")
+
+
+def _source(settings: Settings) -> SqliteSource:
+    from exporter.source.sqlite import SqliteSource
+
+    source = settings.sources[0]
+    return SqliteSource(source.database, name=source.name, query_timeout_s=settings.query_timeout)
+
+
+def _print(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()

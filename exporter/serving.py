@@ -1,0 +1,178 @@
+"""The running server: it listens, polls, reloads, and stops within five seconds.
+
+The poller is owned by a TaskGroup: if it dies of a bug, the process ends, rather than serve old numbers as
+new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Protocol
+
+from aiohttp import web
+
+from exporter import logs
+from exporter.config import ConfigError, Settings
+from exporter.options import LISTEN_ADDRESS, OperationError
+from exporter.settingtypes import reachable
+from exporter.telemetry import Telemetry
+from exporter.web.app import Polled, make_app
+
+log = logs.get(__name__)
+
+_FINISH_REQUESTS_S = 3.0
+_EXIT_S = 4.5
+
+
+class ListenError(OperationError):
+    """An address that cannot be listened on."""
+
+
+Job = Callable[[], Coroutine[None, None, None]]
+"""What runs for as long as the server does."""
+
+
+class Running(Polled, Protocol):
+    """A poller that runs until it is cancelled."""
+
+    async def run(self) -> None:
+        """Poll until cancelled; what it raises is a bug."""
+
+
+class Reloader:
+    """Reads the configuration again, and applies what can change while running: the logs' level and form."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings], telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._load = load
+        self._telemetry = telemetry
+
+    def __call__(self) -> str:
+        """Reload; returns the error (the old configuration stays) or nothing."""
+        try:
+            settings = self._load()
+        except ConfigError as exc:
+            self._telemetry.reloaded(successful=False, now=time.time())
+            log.error("configuration is wrong, the old one stays", error=str(exc))
+            return str(exc)
+        self._telemetry.reloaded(successful=True, now=time.time())
+        self._apply(settings)
+        return ""
+
+    def _apply(self, settings: Settings) -> None:
+        names = (name for name in type(settings).model_fields if name != "log")
+        waiting = [name for name in names if getattr(settings, name) != getattr(self._settings, name)]
+        if settings.log != self._settings.log:
+            logs.configure(settings.log.level, settings.log.format)
+            self._settings = self._settings.model_copy(update={"log": settings.log})
+        if waiting:
+            log.warning("configuration read; a restart is needed to apply it", changed=",".join(waiting))
+        else:
+            log.info("configuration read")
+
+
+async def serve(
+    *,
+    settings: Settings,
+    poller: Running,
+    telemetry: Telemetry,
+    load: Callable[[], Settings],
+    announce: Callable[[str], None] = lambda url: None,
+    beside: Job | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish the scrapes in hand and let the poller save.
+
+    ``load`` reads the settings anew at SIGHUP. ``announce`` is told the address of the page when it can be
+    reached. ``beside`` runs as long as the poller.
+
+    Raises:
+        ListenError: an address is taken, or none of this machine's.
+        ExceptionGroup: the poller, or what runs beside it, failed.
+    """
+    reload = Reloader(settings, load, telemetry)
+    app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=logging.getLogger(__name__),
+        shutdown_timeout=_FINISH_REQUESTS_S,
+    )
+    stopping = _watch_signals(reload)
+    try:
+        await runner.setup()
+        await _listen(runner, settings, announce)
+        await _run(runner, stopping, [poller.run, *([beside] if beside else [])])
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+async def _run(runner: web.AppRunner, stopping: asyncio.Event, jobs: list[Job]) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(job()) for job in jobs]
+        await stopping.wait()
+        log.info("stopping")
+        await runner.cleanup()
+        for task in tasks:
+            task.cancel()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings, announce: Callable[[str], None]) -> None:
+    for wanted in settings.web.listen_address:
+        host, _, port = wanted.rpartition(":")
+        try:
+            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        except (OSError, UnicodeError) as exc:
+            raise ListenError(f"{LISTEN_ADDRESS.flag}: {wanted}: {_reason(exc)}") from exc
+    addresses = [_shown(address) for address in runner.addresses]
+    for address in addresses:
+        log.info("listening", address=address)
+    announce(f"http://{reachable(addresses[0])}{settings.web.prefix}/")
+
+
+def _reason(exc: OSError | UnicodeError) -> str:
+    if isinstance(exc, UnicodeError):
+        return "not the name of a host"
+    number = exc.errno or 0  # below 0 it is one of the resolver's
+    return os.strerror(number) if number > 0 else str(exc.strerror)
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _watch_signals(reload: Callable[[], str]) -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the process. SIGHUP reloads."""
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        _leave_in_time()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stopping
+
+
+def _leave_in_time() -> None:
+    """Leave with 0 if a query or a slow disk holds the process too long: the saved state is always whole."""
+
+    def leave() -> None:
+        log.warning("stopped without waiting for what was in hand")
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(_EXIT_S, leave)
+    timer.daemon = True
+    timer.start()

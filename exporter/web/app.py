@@ -1,0 +1,245 @@
+"""The HTTP face: routes, answers, and what each request costs.
+
+A scrape sends bytes that are there already, and appends the process's own metrics. The long body is written
+as it is, in a piece of its own: joining it to anything copies it, which takes as long as sending it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from exporter import logs
+from exporter.config import WebSettings
+from exporter.exposition import Format, Publication
+from exporter.negotiation import accepts_gzip, negotiate
+from exporter.poller import SourceStatus
+from exporter.telemetry import Telemetry
+from exporter.web import status
+
+log = logs.get(__name__)
+
+_HEADERS = {
+    "Server": "orchestration-exporter",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_PLAIN = "text/plain; charset=utf-8"
+_OTHER = "other"
+
+
+class Polled(Protocol):
+    """What the routes need of a poller."""
+
+    @property
+    def publication(self) -> Publication | None:
+        """What is to be shown now; None before anything can be."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a complete publication was shown."""
+
+    def note_served(self, publication: Publication) -> None:
+        """Take note that a client was sent all of it."""
+
+    def status(self) -> SourceStatus:
+        """How the source is doing, for people."""
+
+
+Reload = Callable[[], str]
+"""Reads the configuration again; returns the error, or nothing."""
+
+POLLER: web.AppKey[Polled] = web.AppKey("poller")
+TELEMETRY: web.AppKey[Telemetry] = web.AppKey("telemetry")
+SETTINGS: web.AppKey[WebSettings] = web.AppKey("settings")
+RELOAD: web.AppKey[Reload] = web.AppKey("reload")
+ROUTES: web.AppKey[Mapping[str, str]] = web.AppKey("routes")
+MADE: web.AppKey[_Made] = web.AppKey("made")
+
+
+def make_app(*, settings: WebSettings, poller: Polled, telemetry: Telemetry, reload: Reload) -> web.Application:
+    """The application; nothing in it waits for the source."""
+    app = web.Application(middlewares=[_account], client_max_size=1024)
+    app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
+    app[MADE] = _Made()
+    app.on_response_prepare.append(_add_headers)
+    prefix = settings.prefix
+    gets = {
+        "/": _page,
+        settings.telemetry_path: _metrics,
+        **dict.fromkeys(("/-/healthy", "/healthz"), _healthy),
+        **dict.fromkeys(("/-/ready", "/readyz"), _ready),
+    }
+    for path, handler in gets.items():
+        app.router.add_get(prefix + path, handler)
+    app.router.add_post(f"{prefix}/-/reload", _reload)
+    if prefix:
+        app.router.add_get("/", _to_prefix)
+        app.router.add_get(prefix, _to_prefix)
+    app[ROUTES] = {prefix + path: path for path in (*gets, "/-/reload")}
+    return app
+
+
+# ── every request ───────────────────────────────────────────────────────────────────────────────────────
+
+_process_id = secrets.token_hex(4)
+_ids = (f"{_process_id}-{number}" for number in itertools.count(1))
+
+
+@web.middleware
+async def _account(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer, whatever happens; count it; log it when that is wanted."""
+    began = time.perf_counter()
+    response = await _answered(request, handler)
+    duration_s = time.perf_counter() - began
+    resource = request.match_info.route.resource
+    route = request.app[ROUTES].get(resource.canonical, _OTHER) if resource else _OTHER
+    request.app[TELEMETRY].requested(route, response.status, duration_s=duration_s)
+    if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+        log.debug(
+            "request answered",
+            request_id=next(_ids),
+            method=request.method,
+            path=request.path,
+            code=response.status,
+            duration_ms=round(duration_s * 1e3, 3),
+        )
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
+        return _plain(exc.status, exc.reason, kept)
+    except Exception:
+        request_id = next(_ids)
+        log.exception("request failed", request_id=request_id, method=request.method, path=request.path)
+        return _plain(500, f"internal error, see the log for request {request_id}")
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _plain(code: int, line: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+    body = f"{line}\n" if line else ""
+    return web.Response(status=code, text=body, headers={"Content-Type": _PLAIN, **(headers or {})})
+
+
+# ── the metrics ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Made:
+    """Which forms of the last publication are there to be sent: what is not is made in a thread, once."""
+
+    def __init__(self) -> None:
+        self._publication: Publication | None = None
+        self._forms: set[tuple[Format, bool]] = set()
+        self._lock = asyncio.Lock()
+
+    async def have(self, publication: Publication, form: Format, *, gzip: bool) -> None:
+        """Return when that form can be had at once."""
+        if not self._has(publication, form, gzip):
+            async with self._lock:
+                if not self._has(publication, form, gzip):
+                    await asyncio.to_thread(publication.parts, form, b"", gzip)
+                    self._note(publication, form, gzip)
+
+    def _has(self, publication: Publication, form: Format, gzip: bool) -> bool:
+        return publication is self._publication and (form, gzip) in self._forms
+
+    def _note(self, publication: Publication, form: Format, gzip: bool) -> None:
+        if publication is not self._publication:
+            self._publication, self._forms = publication, set()
+        self._forms.add((form, gzip))
+
+
+@functools.lru_cache(maxsize=128)
+def _wanted(accept: str, encoding: str) -> tuple[Format, bool]:
+    return negotiate(accept), accepts_gzip(encoding)
+
+
+def _header(request: web.Request, name: str) -> str:
+    """All fields of that name as one (RFC 9110, 5.3)."""
+    return ", ".join(request.headers.getall(name, ()))
+
+
+async def _metrics(request: web.Request) -> web.StreamResponse:
+    app = request.app
+    publication = app[POLLER].publication
+    if publication is None:
+        return _plain(503, "nothing was read yet")
+    form, gzip = _wanted(_header(request, "Accept"), _header(request, "Accept-Encoding"))
+    await app[MADE].have(publication, form, gzip=gzip)
+    body, tail = publication.parts(form, app[TELEMETRY].render(form), gzip)
+    headers = {
+        "Content-Type": form.value,
+        "Content-Length": str(len(body) + len(tail)),
+        "Vary": "Accept, Accept-Encoding",
+        **({"Content-Encoding": "gzip"} if gzip else {}),
+    }
+    response = web.StreamResponse(headers=headers)
+    if request.method == "GET" and await _sent(request, response, body, tail):
+        app[POLLER].note_served(publication)
+    return response
+
+
+async def _sent(request: web.Request, response: web.StreamResponse, body: bytes, tail: bytes) -> bool:
+    """Send it; whether the system took all of it while the client was still there."""
+    try:
+        if request.transport is not None:
+            request.transport.set_write_buffer_limits(0)  # a drain then waits for the last byte
+        await response.prepare(request)
+        await response.write(body)
+        await response.write_eof(tail)
+    except ConnectionError:
+        return False
+    return request.transport is not None and not request.transport.is_closing()
+
+
+# ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _page(request: web.Request) -> web.Response:
+    app = request.app
+    telemetry_path = app[SETTINGS].telemetry_path.removeprefix("/")
+    links = [("Metrics", telemetry_path), ("Health", "-/healthy"), ("Readiness", "-/ready")]
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": status.SECURITY_POLICY,
+        "Cache-Control": "no-store",
+        "Refresh": str(status.REFRESH_S),
+    }
+    text = status.page([app[POLLER].status()], now=time.time(), links=links)
+    return web.Response(text=text, headers=headers)
+
+
+async def _healthy(_request: web.Request) -> web.Response:
+    return _plain(200)
+
+
+async def _ready(request: web.Request) -> web.Response:
+    return _plain(200 if request.app[POLLER].ready else 503)
+
+
+async def _reload(request: web.Request) -> web.Response:
+    if not request.app[SETTINGS].enable_lifecycle:
+        return _plain(403, "reload by HTTP is off: --web.enable-lifecycle turns it on")
+    error = request.app[RELOAD]()
+    return _plain(500, f"the old configuration stays: {error}") if error else _plain(200)
+
+
+async def _to_prefix(request: web.Request) -> web.Response:
+    raise web.HTTPFound(f"{request.app[SETTINGS].prefix}/")
