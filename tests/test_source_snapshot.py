@@ -163,6 +163,16 @@ def test_a_file_replaced_while_it_is_opened_is_discarded(path: Path, mode: str) 
             file.connect()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_deleted_while_it_is_opened_is_missing(path: Path, mode: str) -> None:
+    """As any time else."""
+    with contextlib.closing(DatabaseFile(made(path, mode), busy_timeout_s=0.05)) as file:
+        path.unlink()
+        with pytest.raises(SourceError, match=r"no such file|cannot open"):
+            file.connect()
+        assert not path.exists()
+
+
 async def test_a_file_written_just_now_is_left_to_settle(path: Path) -> None:
     """A change within the same tick of the file system's clock would not show."""
     made(path)

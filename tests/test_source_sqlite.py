@@ -167,6 +167,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "no such file"),
     "directory": (directory, "is a directory or a device"),
     "fifo": (os.mkfifo, "is a directory or a device"),
+    "loop": (lambda path: path.symlink_to(path), "too many levels of symbolic links"),
     "empty": (Path.touch, "is empty"),
     "text": (lambda path: path.write_text("no database" * 100), "not a SQLite database"),
     "no header": (
@@ -180,12 +181,15 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+SPECIAL = ("directory", "fifo", "loop")
+
+
 @pytest.mark.parametrize("case", BROKEN)
 async def test_what_cannot_be_read_is_one_line_and_touches_nothing(path: Path, case: str) -> None:
     """Snapshot and look name the file and what is wrong, and leave the folder as it was."""
     make, cause = BROKEN[case]
     make(path)
-    before = {} if case in ("directory", "fifo") else files(path)
+    before = {} if case in SPECIAL else files(path)
     source = SqliteSource(path, busy_timeout_s=0.05)
 
     with pytest.raises(SourceError, match=cause) as told:
@@ -196,7 +200,7 @@ async def test_what_cannot_be_read_is_one_line_and_touches_nothing(path: Path, c
     assert str(told.value).startswith(str(path))
     assert "\n" not in str(told.value)
     assert descriptors_of(path) == []
-    assert before == ({} if case in ("directory", "fifo") else files(path))
+    assert before == ({} if case in SPECIAL else files(path))
 
 
 async def test_a_wal_without_shm_is_read_when_the_platform_has_it_open(path: Path) -> None:

@@ -65,9 +65,8 @@ class SqliteSource:
         Snapshots of one file take turns: one begun inside another waits for ever. Raises: SourceError; on
         leaving, SourceDiscarded if what the body read may not be of one moment.
         """
-        path = self.path.resolve()
-        async with turn(path):
-            file = DatabaseFile(path, busy_timeout_s=self._busy_timeout_s)
+        async with turn(self.path):
+            file = DatabaseFile(self.path.resolve(), busy_timeout_s=self._busy_timeout_s)
             try:
                 async with _connected(file) as connection:
                     yield SqliteSnapshot(connection, file, query_timeout_s=self._query_timeout_s)

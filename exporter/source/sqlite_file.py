@@ -126,17 +126,20 @@ class DatabaseFile:
 
         Any thread may use it, one at a time. Raises: SourceError, SourceDiscarded.
         """
-        self._refuse_mount()
-        self._kind = self._settled_kind()
-        self._seen = self._state()
-        mode = "readonly_shm=1" if self._kind == "wal" else "immutable=1"
-        uri = f"file:{percent_encoded(os.fsencode(self.path))}?mode=ro&{mode}"
-        try:
-            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0, check_same_thread=False)
-            self._pin(self._connection)
-        except sqlite3.Error as exc:
-            raise self.explained(exc) from exc
-        return self._connection
+        with _told(self.path):
+            self._refuse_mount()
+            self._kind = self._settled_kind()
+            self._seen = self._state()
+            mode = "readonly_shm=1" if self._kind == "wal" else "immutable=1"
+            uri = f"file:{percent_encoded(os.fsencode(self.path))}?mode=ro&{mode}"
+            try:
+                self._connection = sqlite3.connect(
+                    uri, uri=True, isolation_level=None, timeout=0, check_same_thread=False
+                )
+                self._pin(self._connection)
+            except sqlite3.Error as exc:
+                raise self.explained(exc) from exc
+            return self._connection
 
     def explained(self, exc: sqlite3.Error, *, doing: str = "") -> SourceError:
         """Return what SQLite says as one line that names the file."""
@@ -276,9 +279,9 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
 
     Raises: SourceError; RuntimeError if this process is connected to it.
     """
-    path = Path(path).resolve()
-    with _unconnected(path) as fd:
-        fstype = _filesystem(path, fd)
+    with _unconnected(Path(path)) as fd:
+        real = Path(path).resolve()
+        fstype = _filesystem(real, fd)
         connected = _is_locked(fd, _PENDING_BYTE, _LOCKS_SIZE)
         return Inspection(
             journal_mode="wal" if _is_wal(fd) else "delete",
@@ -287,7 +290,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
             owner_uid=os.fstat(fd).st_uid,
             our_uid=os.geteuid(),
             connected=connected,
-            left_behind=() if connected else _left_behind(path, fd),
+            left_behind=() if connected else _left_behind(real, fd),
         )
 
 
