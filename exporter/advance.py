@@ -323,6 +323,9 @@ class Engine:
             waited = False
         done = Events()
         self._settle(table, id_, done)
+        slot = done.slots[0]
+        if not waited and slot >= 0 and deadline > self.book.sessions.final_at(slot, self.rules.idle_timeout_s)[0]:
+            done.slots[0] = -1  # its session is over by then, though its end is suspended
         self._count(table, done, deadlines=None if waited else [deadline])
 
     def _drop_excess(self) -> None:
