@@ -111,7 +111,7 @@ def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missi
     """Return what a test with a real Prometheus runs on: each version here, and what should be and is not."""
     here = prometheus_versions()
     wanted: list[Tools | Missing] = [*here]
-    if env.get("ORCHESTRATION_EXPORTER_TEST_PROMETHEUS_3") == "1" and all(t.release < (3, 0) for t in here):
+    if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < (3, 0) for t in here):
         wanted.append(Missing("Prometheus 3"))
     debians = (debian_folder(cache_folder()), Path("/usr/bin"))
     if are_required(env) and is_debian() and not any(_is_below(debians, tools.prometheus) for tools in here):
@@ -126,7 +126,7 @@ def wanted_alertmanager() -> list[AlertTools | Missing]:
 
 def are_required(env: Mapping[str, str] = os.environ) -> bool:
     """Whether a test that cannot run for want of a program fails, as it does in CI."""
-    return env.get("CI", "") in ("true", "1") or env.get("ORCHESTRATION_EXPORTER_REQUIRE_TOOLS") == "1"
+    return env.get("CI", "") in ("true", "1") or env.get("TEST_REQUIRE_TOOLS") == "1"
 
 
 def free_port() -> int:

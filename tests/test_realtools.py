@@ -181,7 +181,7 @@ def run_without_tools(folder: Path, text: str = A_REAL_TEST, **env: str) -> subp
     (folder / "test_wanting.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    real: x\nasyncio_mode = auto\n")
     (folder / "empty").mkdir()
-    places = {"PATH": str(folder / "empty"), "ORCHESTRATION_EXPORTER_CACHE": str(folder / "empty")}
+    places = {"PATH": str(folder / "empty"), "TEST_TOOLS_CACHE": str(folder / "empty")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],
         cwd=folder,
@@ -206,7 +206,7 @@ def test_a_missing_program_is_told_in_one_line(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("variable, value", [("CI", "true"), ("ORCHESTRATION_EXPORTER_REQUIRE_TOOLS", "1")])
+@pytest.mark.parametrize("variable, value", [("CI", "true"), ("TEST_REQUIRE_TOOLS", "1")])
 def test_a_missing_program_is_a_failure_where_tools_are_required(tmp_path: Path, variable: str, value: str) -> None:
     """In CI a test that did not run is an error."""
     done = run_without_tools(tmp_path, **{variable: value})
@@ -236,7 +236,7 @@ def test_a_wanted_prometheus_3_is_missed_even_beside_an_older_one(monkeypatch: p
     monkeypatch.setattr("tests.realtools.prometheus_versions", lambda: (old,))
 
     assert wanted_prometheus({}) == [old]
-    assert wanted_prometheus({"ORCHESTRATION_EXPORTER_TEST_PROMETHEUS_3": "1"}) == [
+    assert wanted_prometheus({"TEST_PROMETHEUS_3": "1"}) == [
         old,
         Missing("Prometheus 3"),
     ]
@@ -251,7 +251,7 @@ def test_nothing_missing_is_no_line() -> None:
 def test_the_cache_is_where_the_user_may_write(tmp_path: Path) -> None:
     """A named folder goes before the user's cache, and that before the repository's for who has no home."""
     home = str(tmp_path)
-    assert cache_folder({"ORCHESTRATION_EXPORTER_CACHE": "/named", "HOME": home}) == Path("/named")
+    assert cache_folder({"TEST_TOOLS_CACHE": "/named", "HOME": home}) == Path("/named")
     assert cache_folder({"XDG_CACHE_HOME": "/xdg", "HOME": home}) == Path("/xdg/orchestration-exporter")
     assert cache_folder({"HOME": home}) == tmp_path / ".cache" / "orchestration-exporter"
     assert cache_folder({"HOME": "/nonexistent"}) == REPOSITORY / ".cache"
@@ -269,7 +269,7 @@ def test_bringing_fails_loudly(
 ) -> None:
     """What cannot be brought is one line on stderr and exit code 1, and leaves nothing in the cache."""
     cache = tmp_path / "cache"
-    monkeypatch.setenv("ORCHESTRATION_EXPORTER_CACHE", str(cache))
+    monkeypatch.setenv("TEST_TOOLS_CACHE", str(cache))
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert main(["prometheus-3"]) == 1

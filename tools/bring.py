@@ -36,10 +36,10 @@ class BringError(Exception):
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
     """Return the folder brought programs are kept in, in order of preference:
 
-    `ORCHESTRATION_EXPORTER_CACHE`, the user's cache folder, and `.cache` in the repository for a user whose
+    `TEST_TOOLS_CACHE`, the user's cache folder, and `.cache` in the repository for a user whose
     home cannot be written (a service account, a build sandbox).
     """
-    if named := env.get("ORCHESTRATION_EXPORTER_CACHE"):
+    if named := env.get("TEST_TOOLS_CACHE"):
         return Path(named).absolute()
     if xdg := env.get("XDG_CACHE_HOME"):
         return Path(xdg).absolute() / "orchestration-exporter"
