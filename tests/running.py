@@ -476,7 +476,8 @@ def assert_exact(shown: Shown, *ledgers: Books) -> None:
     for books in ledgers:
         for (metric, labels), amount in books.ledger.totals.items():
             whole.add(metric.removeprefix("orchestration_"), amount, **dict(labels))
-    assert whole.differences(shown) == []
+    differences = whole.differences(shown)
+    assert not differences, "\n".join(differences)
 
 
 # ── the exporter as a process ────────────────────────────────────────────────────────────────────────────────
