@@ -17,9 +17,9 @@ from pathlib import Path
 from exporter.demo.cast import DESCRIPTIONS, ROUTES, UNAVAILABLE
 from exporter.demo.schema import INDEXES, TABLES
 
-PROJECTS = 82
+PROJECTS = 84
 MODELS = 20
-_VERSION = 2
+_VERSION = 3
 """Raised when the rows change: what was kept is then made anew."""
 _CHUNK = 500_000
 _ROW_BYTES = 650  # with its share of the indexes
@@ -81,6 +81,8 @@ def database(rows: int, sessions: int) -> Path:
     """
     path = folder() / f"v{_VERSION}-{rows}-handoffs-{sessions}-sessions.db"
     if not path.exists():
+        for older in set(folder().glob("v*-sessions.*")) - set(folder().glob(f"v{_VERSION}-*")):
+            older.unlink()
         _check_room(path, rows * _ROW_BYTES)
         print(f"making {path}: {rows:,} hand-offs in {sessions:,} sessions", flush=True)
         aside = path.with_suffix(".tmp")
@@ -180,10 +182,16 @@ class Platform:
         self._sessions = [*self._sessions[-7:], name]
         return name
 
-    def commit(self, rows: int) -> None:
-        """Commit so many hand-offs in one transaction. Raises: sqlite3.OperationalError, when it is locked."""
+    def commit(self, rows: int, *, session: bool = False) -> None:
+        """Commit so many hand-offs, and before them a session, in one transaction.
+
+        Raises:
+            sqlite3.OperationalError: the database is locked; nothing is committed.
+        """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
+            if session:
+                self.begin_session()
             self._connection.executemany(_NEW_HANDOFF, [self._handoff() for _ in range(rows)])
             self._connection.execute("COMMIT")
         except sqlite3.Error:

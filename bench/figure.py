@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from statistics import median
 
 
@@ -24,6 +25,11 @@ class Figure:
         if self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a value at all."""
+        return not isnan(self.value)
 
     def line(self) -> str:
         """Name, value, limit, verdict and meaning in one line; what it is made of in a second one."""

@@ -16,6 +16,7 @@ from bench.databases import Platform, database, folder
 from bench.figure import Figure, spread
 from bench.processes import Running, exporter, in_fresh_process, memory_mb
 from bench.scale import Scale
+from exporter import logs
 from exporter.catalogue import SCHEMA
 from exporter.config import load
 from exporter.poller import Poller
@@ -24,7 +25,6 @@ from exporter.telemetry import Telemetry
 
 PROMETHEUS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"
 _POLL_S = 0.25
-_WARM = 3
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
@@ -57,15 +57,15 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 def _polls(scale: Scale, many: tuple[Platform, Running], few: tuple[Platform, Running]) -> Figure:
     took: dict[int, list[float]] = {0: [], 1: []}
-    for number in range(scale.polls + _WARM):
-        for which, (platform, running) in enumerate((many, few)):
+    for number in range(scale.warm_polls + scale.polls):
+        for which, (platform, running) in ((0, many), (1, few))[:: (-1) ** number]:
             poll_s = _poll_s(platform, running, scale.new_rows)
-            if number >= _WARM:
+            if number >= scale.warm_polls:
                 took[which].append(poll_s)
     sizes = f"table of {scale.many_rows:,} / of {scale.few_rows:,} rows"
     return Figure(
         "live",
-        f"a poll that finds {scale.new_rows:,} new rows, {sizes}",
+        f"a poll that finds {scale.new_rows:,} new rows and a new session, {sizes}",
         median(took[0]) / median(took[1]),
         1.2,
         detail=f"{spread(took[0], scale=1e3, unit='ms')} / {spread(took[1], scale=1e3, unit='ms')}; "
@@ -80,10 +80,9 @@ def _poll_s(platform: Platform, running: Running, rows: int) -> float:
         RuntimeError: ten times it took other than one poll.
     """
     for _ in range(10):
-        platform.begin_session()
         time.sleep(3 * _POLL_S)
         polls, before_s, read = _polled(running)
-        platform.commit(rows)
+        platform.commit(rows, session=True)
         time.sleep(3 * _POLL_S)
         polls_after, after_s, read_after = _polled(running)
         if (polls_after - polls, read_after - read) == (1, rows):
@@ -140,6 +139,7 @@ def idle(path: Path, state: Path, idle_s: float) -> tuple[int, int]:
             opened.append(str(arguments[0]))
 
     sys.addaudithook(note)
+    logs.configure("error", "logfmt")
     environ = {"DATABASE": str(path), "STORAGE_PATH": str(state)}
     variables = {f"ORCHESTRATION_EXPORTER_{name}": value for name, value in environ.items()}
     settings = load(flags={}, environ=variables, metrics=SCHEMA.metrics)

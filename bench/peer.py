@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -135,15 +135,15 @@ def timed(client: Client) -> float:
 
 def _check_same(ours: Running, theirs: Running) -> None:
     """Raise RuntimeError unless both count the same."""
-    for metrics in _COUNTERS.values():
-        for metric in metrics:
-            sums = [_sum(running, metric) for running in (ours, theirs)]
-            if abs(sums[0] - sums[1]) > 1e-6 * max(sums):
-                raise RuntimeError(f"{metric} is {sums[0]} here and {sums[1]} in query-exporter")
+    here, there = ours.samples(), theirs.samples()
+    for metric in (metric for metrics in _COUNTERS.values() for metric in metrics):
+        sums = [_sum(samples, metric) for samples in (here, there)]
+        if abs(sums[0] - sums[1]) > 1e-6 * max(sums):
+            raise RuntimeError(f"{metric} is {sums[0]} here and {sums[1]} in query-exporter")
 
 
-def _sum(running: Running, metric: str) -> float:
-    return sum(value for name, value in running.samples().items() if name.startswith(metric + "{"))
+def _sum(samples: Mapping[str, float], metric: str) -> float:
+    return sum(value for name, value in samples.items() if name.startswith(metric + "{"))
 
 
 # ── query-exporter ───────────────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +165,7 @@ def install() -> Path:
     return program
 
 
-def _peer(program: Path, path: Path, place: Path):
+def _peer(program: Path, path: Path, place: Path) -> AbstractContextManager[Running]:
     config = place / "query-exporter.yaml"
     config.write_text(json.dumps(configuration(path)))
     with socket.create_server(("127.0.0.1", 0)) as free:

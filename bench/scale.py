@@ -22,7 +22,8 @@ class Scale:
     scrapes_each: int = 4
     crowds: int = 3
     """How often the scrapers come, to either server."""
-    polls: int = 15
+    polls: int = 20
+    warm_polls: int = 3
     idle_s: float = 5.0
     scans: int = 3
     publishes: int = 9

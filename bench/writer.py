@@ -22,10 +22,25 @@ _SESSION_EVERY = 1_000
 
 
 class Window(NamedTuple):
-    """What a writer did: commits, by the second, and how often it was told that the database is locked."""
+    """What a writer did: commits, how often it was told that the database is locked, and how long that took it.
 
-    rate: float
+    ``queued_s`` of that it waited for a CPU that something else had, the exporter or another process.
+    """
+
+    commits: int
     locked: int
+    took_s: float
+    queued_s: float
+
+    @property
+    def rate(self) -> float:
+        """Commits a second."""
+        return self.commits / self.took_s
+
+    @property
+    def rate_on_cpu(self) -> float:
+        """Commits a second, if it had had a CPU whenever it wanted one."""
+        return self.commits / (self.took_s - self.queued_s)
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
@@ -66,6 +81,7 @@ def _window(writer: Connection, seconds: float) -> Window:
 
 def _figures(mode: str, pairs: list[tuple[Window, Window]]) -> Iterator[Figure]:
     slowed = [1 - beside.rate / alone.rate for beside, alone in pairs]
+    on_cpu = median(1 - beside.rate_on_cpu / alone.rate_on_cpu for beside, alone in pairs)
     rates = [median(pair[which].rate for pair in pairs) for which in (0, 1)]
     locked = sum(beside.locked for beside, _ in pairs)
     yield Figure(
@@ -75,7 +91,7 @@ def _figures(mode: str, pairs: list[tuple[Window, Window]]) -> Iterator[Figure]:
         5.0,
         unit="%",
         detail=f"{rates[0]:,.0f} / {rates[1]:,.0f} commits a second; "
-        f"pairs from {100 * min(slowed):.1f} to {100 * max(slowed):.1f} %",
+        f"pairs from {100 * min(slowed):.1f} to {100 * max(slowed):.1f} %; with a CPU of its own {100 * on_cpu:.1f} %",
     )
     yield Figure("writer", f'times it saw "database is locked", journal mode {mode}', locked, 0.0, unit="")
 
@@ -95,15 +111,18 @@ def write(connection: Connection, path: Path, mode: str) -> None:
 
 def _write(platform: Platform, seconds: float) -> Window:
     commits = locked = 0
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    queued_s, began = _queued_s(), time.perf_counter()
+    while (took_s := time.perf_counter() - began) < seconds:
         try:
-            if commits % _SESSION_EVERY == 0:
-                platform.begin_session()
-            platform.commit(1)
+            platform.commit(1, session=commits % _SESSION_EVERY == 0)
             commits += 1
         except sqlite3.OperationalError as exc:
             if "locked" not in str(exc):
                 raise
             locked += 1
-    return Window(commits / (time.perf_counter() - began), locked)
+    return Window(commits, locked, took_s, _queued_s() - queued_s)
+
+
+def _queued_s() -> float:
+    """How long this thread was ready to run and did not."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
