@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from exporter import labels as label_values
 from exporter import logs, spec
@@ -75,6 +75,20 @@ def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
 
+def _not_chained(aliases: Mapping[str, str]) -> Mapping[str, str]:
+    for spelling, name in aliases.items():
+        if name in aliases:
+            raise ValueError(f"must not lead from one alias to another: {spelling} is {name}, and that is one, too")
+    return aliases
+
+
+def _named_once(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+    names = [budget.name for budget in budgets]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"must have different names: {twice} is given twice")
+    return budgets
+
+
 def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
@@ -95,6 +109,61 @@ class SourceSettings(Model):
         default_factory=_nothing, json_schema_extra=_STRICT
     )
     """Constant labels on all its series, such as `tenant: acme`."""
+
+
+class ModelSettings(Model):
+    """What a model is."""
+
+    vendor: LabelValue | None = None
+    """Who makes it; by default the newest row that names a vendor tells."""
+    tier: Literal["paid", "local"] | None = None
+    """Whether its use is paid for; by default `local` for `deepseek*`, `paid` for `claude*`, else unknown."""
+
+
+class ScopeSettings(Model):
+    """What a budget is for: one of these."""
+
+    project: LabelValue | None = None
+    """What this project spends."""
+    model: LabelValue | None = None
+    """What is spent on this model."""
+    tenant: LabelValue | None = None
+    """What all sources with the constant label `tenant` of this value spend together."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ScopeSettings:
+        if sum(value is not None for value in (self.project, self.model, self.tenant)) != 1:
+            raise ValueError("must be all, or exactly one of project, model and tenant")
+        return self
+
+
+class BudgetSettings(Model):
+    """What may be spent."""
+
+    name: LabelValue
+    """Value of the label `budget`."""
+    scope: ScopeSettings | Literal["all"] = "all"
+    """What it is for: `all` of its source, or `{project: NAME}`, `{model: NAME}`, `{tenant: NAME}`."""
+    limit_usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+    """What may be spent in a period, in USD."""
+    period: Literal["day", "week", "month"]
+    """The period it is for, in `time_zone`; weeks begin on Monday."""
+    source: SourceName | None = None
+    """The source it belongs to; needed where there are several, and not for a tenant."""
+
+    @property
+    def scoped(self) -> tuple[Literal["project", "model", "all"], str]:
+        """The kind of scope within a source, and its value: a tenant is all of each of its sources."""
+        if isinstance(self.scope, ScopeSettings) and self.scope.project is not None:
+            return "project", self.scope.project
+        if isinstance(self.scope, ScopeSettings) and self.scope.model is not None:
+            return "model", self.scope.model
+        return "all", ""
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant whose sources it adds up."""
+        return self.scope.tenant if isinstance(self.scope, ScopeSettings) else None
 
 
 class LabelSettings(Model):
@@ -175,6 +244,18 @@ class Settings(Model):
     """Deadline of each query."""
     naive_time_zone: TimeZone = "UTC"
     """Zone of times that name none."""
+    time_zone: TimeZone = "UTC"
+    """Zone of the ledger's and the budgets' days. It is kept with the ledger: another one needs `--rebuild-ledger`."""
+    models: Annotated[Mapping[LabelValue, ModelSettings], AfterValidator(_frozen)] = Field(
+        default_factory=_nothing, json_schema_extra=_STRICT
+    )
+    """What is known of models: `NAME: {vendor: NAME, tier: paid|local}`."""
+    model_aliases: Annotated[Mapping[LabelValue, LabelValue], AfterValidator(_frozen), AfterValidator(_not_chained)] = (
+        Field(default_factory=_nothing, json_schema_extra=_STRICT)
+    )
+    """Spellings that are counted under another name: `SPELLING: NAME`."""
+    budgets: Annotated[tuple[BudgetSettings, ...], BeforeValidator(listed), AfterValidator(_named_once)] = ()
+    """What may be spent."""
     labels: LabelSettings = Field(default_factory=LabelSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)

@@ -28,7 +28,7 @@ async def read_once(*, settings: Settings, schema: Schema, source: Source, now: 
     engine = Engine(state, schema, rules)
     clock = time.time if now is None else lambda: now
     reader = Reader(source, engine, schema, rules, clock)
-    await reader.scan(schema.metrics, first=True)
+    await reader.scan(schema.counted, first=True)
     be_born(state, schema, engine)
     while True:
         look = await reader.look()
@@ -39,7 +39,7 @@ async def read_once(*, settings: Settings, schema: Schema, source: Source, now: 
     at = clock()
     engine.end(at)
     state.counting_since = at
-    publisher = Publisher(schema, source.name, dict(settings.sources[0].labels))
+    publisher = Publisher(schema, rules, source.name, dict(settings.sources[0].labels))
     publisher.note(state)
-    publisher.show(state)
+    publisher.show(state, at)
     return publisher.publish(Health(True, at, look.lag))

@@ -79,10 +79,10 @@ class Poller:
         self.wall = wall
         self.monotonic = monotonic
         self.fingerprints = {
-            metric.name: fingerprint(metric, self.rules, self.schema.tables) for metric in self.schema.metrics
+            metric.name: fingerprint(metric, self.rules, self.schema) for metric in self.schema.counted
         }
         self.births = Births(settings.new_series_hold)
-        self.publisher = Publisher(self.schema, source.name, dict(settings.sources[0].labels))
+        self.publisher = Publisher(self.schema, self.rules, source.name, dict(settings.sources[0].labels))
         self.publication: Publication | None = None
         self.ready = False
         self.directory = StateDirectory(settings.storage.path)
@@ -189,7 +189,7 @@ class Poller:
         self.publisher.note(self.state)
         for metric in self._unscanned():
             self.publisher.drop(metric.name)
-        self.publisher.show(self.state)
+        self.publisher.show(self.state, self.wall())
         self.ready = True
         self._publish()
 
@@ -338,7 +338,7 @@ class Poller:
     def _unscanned(self) -> list[Metric]:
         """The metrics made from rows that are not, or not in this form, in the state."""
         made = self.state.fingerprints
-        return [metric for metric in self.schema.metrics if made.get(metric.name) != self.fingerprints[metric.name]]
+        return [metric for metric in self.schema.counted if made.get(metric.name) != self.fingerprints[metric.name]]
 
     async def _scan(self) -> None:
         unscanned = self._unscanned()
@@ -346,7 +346,7 @@ class Poller:
             return
         first = not self.state.fingerprints
         if not first:
-            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.metrics if metric.feeds}:
+            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.counted if metric.feeds}:
                 self.state.admitted.clear()  # all labels are made anew: admit as a first scan does
             self._forget(unscanned)
         try:
@@ -400,7 +400,7 @@ class Poller:
             log.info("state can be saved again")
         self._checkpoint_error = ""
         self._up = self.ready = True
-        self.publisher.show(self.state)
+        self.publisher.show(self.state, now)
 
     def _write(self) -> None:
         assert self.checkpoint is not None  # noqa: S101 - made before the first poll
