@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from exporter.advance import Engine
-from exporter.config import Settings
+from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
@@ -16,8 +16,10 @@ from exporter.spec import Schema
 from exporter.state import State
 
 
-async def read_once(*, settings: Settings, schema: Schema, source: Source, now: float | None) -> Publication:
-    """Read everything there is, hold nothing, and say what that makes as of ``now`` (None: the present).
+async def read_once(
+    *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
+) -> Publication:
+    """Read all that is in one source, hold nothing, and say what that makes as of ``now`` (None: the present).
 
     Raises:
         SourceError: the source cannot be read.
@@ -39,7 +41,7 @@ async def read_once(*, settings: Settings, schema: Schema, source: Source, now: 
     at = clock()
     engine.end(at)
     state.counting_since = at
-    publisher = Publisher(schema, source.name, dict(settings.sources[0].labels))
+    publisher = Publisher(schema, source.name, of.labels)
     publisher.note(state)
     publisher.show(state)
     return publisher.publish(Health(True, at, look.lag))
