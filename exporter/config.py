@@ -59,12 +59,6 @@ RESERVED_LABELS = frozenset(
 """Label names that are taken, beside those of the catalogue's metrics."""
 
 
-def _one(sources: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(sources) != 1:
-        raise ValueError("must be exactly one source: several are not supported yet")
-    return sources
-
-
 def _no_other_route(path: str) -> str:
     if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions"):
         raise ValueError("must not be one of the exporter's other routes")
@@ -221,11 +215,10 @@ class Settings(Model):
 
     sources: Annotated[
         tuple[SourceSettings, ...],
+        Field(min_length=1),
         BeforeValidator(listed),
-        AfterValidator(_one),
-        Field(json_schema_extra={"minItems": 1, "maxItems": 1}),
     ] = ()
-    """The databases to read; for now exactly one."""
+    """The databases to read, each under a name of its own, all with the same names of constant labels."""
     poll_interval: Annotated[float, Seconds(0.1, HOUR_S)] = 1.0
     """Time between two looks at a source."""
     session_idle_timeout: Annotated[float, Seconds(1.0, 366 * DAY_S)] = 3_600.0
@@ -278,9 +271,10 @@ def load(
     layers = Layers()
     if file := flags.get(CONFIG_FILE.path) or environ.get(CONFIG_FILE.variable):
         layers.add_file(str(file))
-        layers.validated(Settings)  # what is wrong in the file is wrong even where a flag covers it
+        _check_sources(layers.validated(Settings), layers)  # wrong in the file is wrong even where a flag covers it
     _add_given(layers, flags, environ)
     settings = layers.validated(Settings)
+    _check_sources(settings, layers)
     _check_constants(settings, metrics, layers)
     _check_drops(settings, metrics, layers)
     if needs_source and not settings.sources:
@@ -318,6 +312,23 @@ def _check_drops(settings: Settings, metrics: tuple[spec.Metric, ...], layers: L
                 found[name] = label_values.without_label(found[name], label)
             except spec.SpecError as exc:
                 raise ConfigError(thing, label, str(exc)) from exc
+
+
+def _check_sources(settings: Settings, layers: Layers) -> None:
+    """Hold that each source has a name of its own, and its series labels that tell them from the others'."""
+    names: dict[str, int] = {}
+    values: dict[tuple[str, ...], int] = {}
+    for at, source in enumerate(settings.sources):
+        wanted, labels = settings.sources[0].labels, dict(source.labels)
+        if (other := names.setdefault(source.name, at)) != at:
+            thing, rule = layers.thing(("sources", at, "name")), f"is the name of sources[{other}] already"
+            raise ConfigError(thing, source.name, rule)
+        if labels.keys() != wanted.keys():
+            rule = f"must have the names that sources[0].labels has: {', '.join(wanted) or 'none'}"
+            raise ConfigError(layers.thing(("sources", at, "labels")), labels, rule)
+        if labels and (other := values.setdefault(tuple(labels[name] for name in wanted), at)) != at:
+            rule = f"must differ in a value from sources[{other}].labels"
+            raise ConfigError(layers.thing(("sources", at, "labels")), labels, rule)
 
 
 def _check_constants(settings: Settings, metrics: tuple[spec.Metric, ...], layers: Layers) -> None:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from exporter import logs
 from exporter.advance import Engine
 from exporter.births import Births
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
-from exporter.config import Settings
+from exporter.clocks import Suspension
+from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
@@ -28,12 +30,11 @@ from exporter.spec import Metric, Schema
 from exporter.state import State, StateError
 from exporter.telemetry import Telemetry
 
-log = structlog.get_logger()
+log = logs.get(__name__)
 
 CONNECT_EVERY_S = 60.0
 CONFIRM_AFTER_S = 5.0
 RETRY_STATE_S = 2.0
-SUSPEND_S = 60.0
 STALE_S = 15.0
 PROGRESS_EVERY_S = 5.0
 _INLINE_ROWS = 200
@@ -59,21 +60,24 @@ class SourceStatus:
 
 
 class Poller:
-    """Polls one source for as long as ``run`` runs."""
+    """Polls one source, which ``of`` describes, for as long as ``run`` runs; ``directory`` is shared by all."""
 
     def __init__(
         self,
         *,
         settings: Settings,
+        of: SourceSettings,
         schema: Schema,
         source: Source,
+        directory: StateDirectory,
         telemetry: Telemetry,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self.of = of
         self.schema = schema_of(settings, schema)
-        self.rules = rules_of(settings)
+        self.rules = rules_of(settings, of)
         self.source = source
         self.telemetry = telemetry
         self.wall = wall
@@ -82,10 +86,10 @@ class Poller:
             metric.name: fingerprint(metric, self.rules, self.schema) for metric in self.schema.counted
         }
         self.births = Births(settings.new_series_hold)
-        self.publisher = Publisher(self.schema, self.rules, source.name, dict(settings.sources[0].labels))
+        self.publisher = Publisher(self.schema, self.rules, source.name, of.labels)
         self.publication: Publication | None = None
         self.ready = False
-        self.directory = StateDirectory(settings.storage.path)
+        self.directory = directory
         self.checkpoint: Checkpoint | None = None
         self._error = self._progress = self._checkpoint_error = ""
         self._up = False
@@ -99,8 +103,7 @@ class Poller:
         self._told_at = float("-inf")
         self._suspicion: Suspicion | None = None
         self._suspected_at = float("-inf")
-        self._suspended_from = self._suspended_until = float("-inf")
-        self._drift: float | None = None
+        self._suspension = Suspension(wall, monotonic)
         self._needs_snapshot = True
         self._warned_of_hold = False
 
@@ -112,11 +115,16 @@ class Poller:
             self.source, self.engine, self.schema, self.rules, self.wall, self.monotonic, progress=self._note_progress
         )
 
+    @property
+    def _log(self) -> structlog.stdlib.BoundLogger:
+        """The log of this source. Not kept: the configuration of logs may change."""
+        return log.bind(source=self.source.name)
+
     def _note_progress(self, line: str) -> None:
         self._progress = line
         if self.monotonic() - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = self.monotonic()
-            log.info("scanning", progress=line)
+            self._log.info("scanning", progress=line)
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,17 +133,28 @@ class Poller:
         self.births.served(publication.number, self.monotonic())
         if self.births.too_short() and not self._warned_of_hold:
             self._warned_of_hold = True
-            log.warning(
+            self._log.warning(
                 "new_series_hold is shorter than three scrape intervals",
                 hold_s=self.births.hold_s,
                 scrape_gap_s=self.births.gap_s,
             )
 
+    @property
+    def has_told(self) -> bool:
+        """Whether its publication says how the source is: a poll has ended, or its state cannot be had."""
+        return self._up or bool(self._error or self._checkpoint_error)
+
+    def outlive(self) -> None:
+        """It is cancelled, and what it published is shown still: say that this is not current."""
+        if self._up:
+            self._up = False
+            self._publish()
+
     def status(self) -> SourceStatus:
         """How the source is doing now."""
         return SourceStatus(
             name=self.source.name,
-            location=str(self.settings.sources[0].database),
+            location=str(self.of.database),
             up=self._up,
             error=self._error,
             progress=self._progress,
@@ -166,7 +185,6 @@ class Poller:
         finally:
             if self.checkpoint is not None:
                 self.checkpoint.close()
-            self.directory.release()
 
     async def _start(self) -> None:
         """Take the state directory and load what was saved; waits, unready, while another process has it."""
@@ -196,20 +214,20 @@ class Poller:
     def _load(self, checkpoint: Checkpoint) -> None:
         loaded = checkpoint.load()
         for path in loaded.set_aside:
-            log.error("checkpoint file is damaged and was set aside", file=str(path))
+            self._log.error("checkpoint file is damaged and was set aside", file=str(path))
         state = State(self.schema.tables)
         if loaded.records:
             try:
                 state.load(loaded.records, {metric.name: metric for metric in self.schema.metrics})
             except StateError as exc:
-                log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
+                self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
                 state = State(self.schema.tables)
             else:
                 self._forget_removed(state)
                 self._needs_snapshot = False
-                self._suspend()
+                self._suspension.begin()
         if loaded.fell_back or loaded.lost:
-            log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
+            self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
 
@@ -229,7 +247,7 @@ class Poller:
         self.telemetry.polled(self.source.name, outcome, duration_s=self.monotonic() - began if did_connect else None)
 
     async def _poll(self) -> str:
-        self._watch_clocks()
+        self._suspension.watch()
         try:
             token = self.source.look()
             if self._must_connect(token):
@@ -242,10 +260,10 @@ class Poller:
             return self._failed(str(exc))
         self._last_success, self._current_at = self.wall(), self.monotonic()
         if self._error:
-            log.info("source can be read again", source=self.source.name)
+            self._log.info("source can be read again")
         self._error = self._progress = ""
-        self._watch_clocks()
-        self.engine.end(self.wall(), suspended_from=self._suspended())
+        self._suspension.watch()
+        self.engine.end(self.wall(), suspended_from=self._suspension.since)
         self._release()
         self._save()
         self._publish()
@@ -255,21 +273,7 @@ class Poller:
         """When something moved, is due without having been read since, or a minute has passed."""
         if token != self._token or self._unscanned() or self.monotonic() - self._connected_at >= CONNECT_EVERY_S:
             return True
-        return not self.reader.asked_all and self.engine.is_due(self.wall(), suspended_from=self._suspended())
-
-    def _suspended(self) -> float | None:
-        """While nothing read before then ends by time: the time of the start, or of the clocks' parting."""
-        return self._suspended_from if self.monotonic() < self._suspended_until else None
-
-    def _suspend(self) -> None:
-        self._suspended_from, self._suspended_until = self.wall(), self.monotonic() + SUSPEND_S
-
-    def _watch_clocks(self) -> None:
-        """Nothing ends by time just after the clocks parted: a machine that slept has platform rows to catch up."""
-        drift = self.wall() - self.monotonic()
-        if self._drift is not None and abs(drift - self._drift) > SUSPEND_S:
-            self._suspend()
-        self._drift = drift
+        return not self.reader.asked_all and self.engine.is_due(self.wall(), suspended_from=self._suspension.since)
 
     def _discarded(self, reason: str) -> str:
         if self.monotonic() - self._current_at > STALE_S:
@@ -279,7 +283,7 @@ class Poller:
 
     def _failed(self, reason: str) -> str:
         if reason != self._error:
-            log.error("source cannot be read", source=self.source.name, error=reason)
+            self._log.error("source cannot be read", error=reason)
         self._error = reason
         self._up = False
         self._publish()
@@ -326,12 +330,12 @@ class Poller:
         now = self.monotonic()
         if self._suspicion is None or not self._suspicion.agrees(suspicion):
             self._suspicion, self._suspected_at = suspicion, now
-            log.warning("source's past looks changed; reading again", tables=sorted(suspicion.verdicts))
+            self._log.warning("source's past looks changed; reading again", tables=sorted(suspicion.verdicts))
         if now - self._suspected_at < CONFIRM_AFTER_S:
             self._token = None
             raise SourceDiscarded(f"{self.source.name}: the past looks changed; to be confirmed")
         for table, verdict in suspicion.verdicts.items():
-            log.warning("source's past has changed", table=table, kind=verdict.kind, known_to=verdict.known)
+            self._log.warning("source's past has changed", table=table, kind=verdict.kind, known_to=verdict.known)
         self.reader.revise(suspicion)
         self._suspicion = None
 
@@ -362,7 +366,7 @@ class Poller:
         be_born(self.state, self.schema, self.reader.engine)
         self.state.fingerprints.update({metric.name: self.fingerprints[metric.name] for metric in unscanned})
         self._needs_snapshot = True
-        log.info("scanned", metrics=len(unscanned), first=first)
+        self._log.info("scanned", metrics=len(unscanned), first=first)
 
     def _forget(self, metrics: list[Metric]) -> None:
         """Drop series that are to be made anew; where their meaning changed, counting begins anew."""
@@ -397,7 +401,7 @@ class Poller:
             self._checkpoint_failed(exc)
             return
         if self._checkpoint_error:
-            log.info("state can be saved again")
+            self._log.info("state can be saved again")
         self._checkpoint_error = ""
         self._up = self.ready = True
         self.publisher.show(self.state, now)
@@ -414,7 +418,9 @@ class Poller:
             self._compact(self.checkpoint)
         else:
             return
-        self.telemetry.saved(duration_s=self.monotonic() - began, size_bytes=self.checkpoint.size_bytes)
+        self.telemetry.saved(
+            self.source.name, duration_s=self.monotonic() - began, size_bytes=self.checkpoint.size_bytes
+        )
 
     def _compact(self, checkpoint: Checkpoint) -> None:
         """Begin a new generation when it is time; all is saved without it, so it may fail."""
@@ -422,11 +428,11 @@ class Poller:
             try:
                 checkpoint.save_snapshot(self.state.snapshot())
             except CheckpointError as exc:
-                log.warning("checkpoint cannot be compacted", error=str(exc))
+                self._log.warning("checkpoint cannot be compacted", error=str(exc))
 
     def _checkpoint_failed(self, exc: CheckpointError) -> None:
         if str(exc) != self._checkpoint_error:
-            log.error("state cannot be saved", error=str(exc))
+            self._log.error("state cannot be saved", error=str(exc))
         self._checkpoint_error = str(exc)
         self.telemetry.save_failed()
         self._up = False
@@ -437,4 +443,4 @@ class Poller:
         publication = self.publisher.publish(health)
         self.births.shown(self.publisher.held(), publication.number)
         self.publication = publication
-        self.telemetry.published(publication.samples, duration_s=self.monotonic() - began)
+        self.telemetry.published(self.source.name, publication.samples, duration_s=self.monotonic() - began)

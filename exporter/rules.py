@@ -45,11 +45,9 @@ def _without(metric: Metric, labels: tuple[str, ...]) -> Metric:
     return metric
 
 
-def rules_of(settings: Settings, source: SourceSettings | None = None, *, patient: bool = True) -> Rules:
-    """The rules of counting that the settings make for a source, the first one where none is given."""
-    models = models_of(settings)
-    source = source or next(iter(settings.sources), None)
-    budgets = budgets_of(settings, source) if source is not None else ()
+def rules_of(settings: Settings, of: SourceSettings, *, patient: bool = True) -> Rules:
+    """The rules of counting that the settings make for a source."""
+    models, budgets = models_of(settings), budgets_of(settings, of)
     return Rules(
         idle_timeout_s=settings.session_idle_timeout,
         in_flight_timeout_s=settings.in_flight_timeout,

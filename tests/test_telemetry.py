@@ -37,8 +37,8 @@ def moved(telemetry: Telemetry, *sources: str) -> Telemetry:
         telemetry.polled(source, "success", duration_s=None)
         for table in ("sessions", HOSTILE):
             telemetry.queried(source, table, duration_s=0.003, failed=table == HOSTILE)
-    telemetry.published({"orchestration_handoffs_total": 1_500, "orchestration_up": 1}, duration_s=0.004)
-    telemetry.saved(duration_s=0.2, size_bytes=123_456_789)
+    telemetry.published(sources[0], {"orchestration_handoffs_total": 1_500, "orchestration_up": 1}, duration_s=0.004)
+    telemetry.saved(sources[0], duration_s=0.2, size_bytes=123_456_789)
     telemetry.save_failed()
     telemetry.reloaded(successful=False, now=2.0)
     for code in (200, 404):

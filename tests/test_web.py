@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -54,6 +54,18 @@ def publication(series: int = 1) -> Publication:
     return exposition.publish()
 
 
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A publication that remembers when it was served."""
+
+    publication: Publication
+    served: list[Publication]
+
+    def note_served(self) -> None:
+        """Remember it."""
+        self.served.append(self.publication)
+
+
 @dataclass(slots=True)
 class Poller:
     """A poller that has published, or not."""
@@ -62,16 +74,24 @@ class Poller:
     ready: bool = True
     served: list[Publication] = field(default_factory=list)
     shown: SourceStatus | None = HEALTHY
+    single: Mapping[str, Publication] = field(default_factory=dict)
+    """What is shown of one source alone."""
 
-    def note_served(self, publication: Publication) -> None:
-        """Remember it."""
-        self.served.append(publication)
+    @property
+    def sources(self) -> Sequence[str]:
+        """The names of the sources."""
+        return tuple(self.single)
 
-    def status(self) -> SourceStatus:
+    def edition(self, source: str | None = None) -> Edition | None:
+        """Give what is to be sent."""
+        publication = self.publication if source is None else self.single[source]
+        return None if publication is None else Edition(publication, self.served)
+
+    def statuses(self) -> Sequence[SourceStatus]:
         """Give what is to be shown; without it, fail as a bug would."""
         if self.shown is None:
             raise ZeroDivisionError("secret detail")
-        return self.shown
+        return [self.shown]
 
 
 @dataclass(frozen=True, slots=True)
