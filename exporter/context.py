@@ -63,7 +63,9 @@ class Context:
         self.rules = rules
         self.again = again
         spend = None if ledger is not None else schema.own.budget_spend
-        self.keeper = Bookkeeper(state, ledger or state.ledger, rules.calendar, rules.budgets, spend)
+        self.keeper = Bookkeeper(
+            state, state.ledger if ledger is None else ledger, rules.calendar, rules.budgets, spend
+        )
         books = Books(None if again else schema.own.rejected, schema.own.overflow, self.keeper)
         naming = Naming(rules.caps, rules.models)
         self.folds = {

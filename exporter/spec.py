@@ -445,7 +445,7 @@ def _as_used(feed: Feed) -> Table:
     table = feed.table
     names = {*feed.key_columns(), *feed.value_columns(), table.time, table.session, table.final_when}
     used = sorted((column for column in table.columns if column.name in names), key=lambda column: column.name)
-    return replace(table, columns=tuple(used), identity=(), tally=None)
+    return replace(table, columns=tuple(used), identity=(), tally=None, vendor=None)
 
 
 def _canonical(value: object) -> object:
