@@ -48,7 +48,7 @@ class _Seat:
     def __init__(self, poller: Poller, replaced: Poller | None = None) -> None:
         self.poller = poller
         self._replaced = replaced
-        self._since = time.monotonic()
+        self._since = poller.monotonic()
 
     def shown(self) -> Poller:
         """Whose publication is served: the new one's when it has told how the source is, and not before.
@@ -57,7 +57,7 @@ class _Seat:
         """
         if self._replaced is not None and self.poller.has_told:
             self._replaced = None
-        if self._replaced is not None and time.monotonic() - self._since > STALE_S:
+        if self._replaced is not None and self.poller.monotonic() - self._since > STALE_S:
             self._replaced.outlive()
         return self._replaced or self.poller
 
@@ -73,7 +73,17 @@ class Fleet:
     all have ended.
     """
 
-    def __init__(self, *, settings: Settings, schema: Schema, open_source: OpenSource, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        schema: Schema,
+        open_source: OpenSource,
+        telemetry: Telemetry,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clocks = (wall, monotonic)
         self._settings = settings
         self._schema = schema
         self._open_source = open_source
@@ -96,6 +106,8 @@ class Fleet:
             source=self._open_source(of, settings),
             directory=self._directory,
             telemetry=self._telemetry,
+            wall=self._clocks[0],
+            monotonic=self._clocks[1],
         )
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────
