@@ -51,19 +51,23 @@ class _Seat:
         self._since = poller.monotonic()
 
     def shown(self) -> Poller:
-        """Whose publication is served: the new one's when it has told how the source is, and not before.
+        """Whose publication is served: the new one's when it knows how the source is, and has all metrics.
 
-        The old one's totals are whole, for they are saved; that they are not current is told after `STALE_S`.
+        The old one's totals were saved, and are right. That they are not current is told when the source cannot be
+        read, or when it takes longer than `STALE_S`.
         """
-        if self._replaced is not None and self.poller.has_told:
+        before, told = self._replaced, self.poller.has_told
+        if before is None or (told and (self.poller.is_complete or not before.ready)):
             self._replaced = None
-        if self._replaced is not None and self.poller.monotonic() - self._since > STALE_S:
-            self._replaced.outlive()
-        return self._replaced or self.poller
+            return self.poller
+        if told or self.poller.monotonic() - self._since > STALE_S:
+            before.outlive()
+        return before
 
     def status(self) -> SourceStatus:
-        """How what is served stands, and what its poller is doing now."""
-        return replace(self.shown().status(), progress=self.poller.status().progress)
+        """How what is served stands, and what its poller is doing, or cannot do, now."""
+        shown, now = self.shown().status(), self.poller.status()
+        return replace(shown, error=now.error, checkpoint_error=now.checkpoint_error, progress=now.progress)
 
 
 class Fleet:

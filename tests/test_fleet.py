@@ -367,6 +367,27 @@ async def test_what_was_shown_stays_until_there_is_more_to_show(tmp_path: Path) 
         running.hanging["a"].set()
 
 
+async def test_a_change_while_the_source_is_down_takes_nothing_away(tmp_path: Path) -> None:
+    """Metrics cannot be made anew from rows that cannot be read: until they can, the last totals are shown."""
+    async with Sources(tmp_path, a={}) as running:
+        traffic(running.platforms["a"], 3)
+        await running.until(lambda: running.fleet.ready)
+        await running.polled()
+        before = running.shown()
+
+        running.errors["a"] = SourceError("locked")
+        running.apply({"a": {}}, labels={"drop": {HANDOFFS: ["project"]}})
+        await running.polled()
+        [status] = running.fleet.statuses()
+        assert (status.up, status.error) == (False, "locked")
+        assert before.falls(running.shown()) == []
+        assert running.shown().total(UP) == 0.0
+
+        running.opened["a"].error = None
+        await running.until(lambda: running.shown().total(UP))
+        assert "project" not in str(running.shown().by_labels(HANDOFFS).keys())
+
+
 async def test_a_setting_of_all_applies_to_all(tmp_path: Path) -> None:
     """Dropped labels are dropped; the counts are those of before, and nothing falls that is still there."""
     async with Sources(tmp_path, a={}, b={}) as running:
