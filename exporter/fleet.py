@@ -48,22 +48,26 @@ class _Seat:
     def __init__(self, poller: Poller, replaced: Poller | None = None) -> None:
         self.poller = poller
         self._replaced = replaced
-        self._since = time.monotonic()
+        self._since = poller.monotonic()
 
     def shown(self) -> Poller:
-        """Whose publication is served: the new one's when it has told how the source is, and not before.
+        """Whose publication is served: the new one's when it knows how the source is, and has all metrics.
 
-        The old one's totals are whole, for they are saved; that they are not current is told after `STALE_S`.
+        The old one's totals were saved, and are right. That they are not current is told when the source cannot be
+        read, or when it takes longer than `STALE_S`.
         """
-        if self._replaced is not None and self.poller.has_told:
+        before, told = self._replaced, self.poller.has_told
+        if before is None or (told and (self.poller.is_complete or not before.ready)):
             self._replaced = None
-        if self._replaced is not None and time.monotonic() - self._since > STALE_S:
-            self._replaced.outlive()
-        return self._replaced or self.poller
+            return self.poller
+        if told or self.poller.monotonic() - self._since > STALE_S:
+            before.outlive()
+        return before
 
     def status(self) -> SourceStatus:
-        """How what is served stands, and what its poller is doing now."""
-        return replace(self.shown().status(), progress=self.poller.status().progress)
+        """How what is served stands, and what its poller is doing, or cannot do, now."""
+        shown, now = self.shown().status(), self.poller.status()
+        return replace(shown, error=now.error, checkpoint_error=now.checkpoint_error, progress=now.progress)
 
 
 class Fleet:
@@ -73,7 +77,17 @@ class Fleet:
     all have ended.
     """
 
-    def __init__(self, *, settings: Settings, schema: Schema, open_source: OpenSource, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        schema: Schema,
+        open_source: OpenSource,
+        telemetry: Telemetry,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clocks = (wall, monotonic)
         self._settings = settings
         self._schema = schema
         self._open_source = open_source
@@ -96,6 +110,8 @@ class Fleet:
             source=self._open_source(of, settings),
             directory=self._directory,
             telemetry=self._telemetry,
+            wall=self._clocks[0],
+            monotonic=self._clocks[1],
         )
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────

@@ -141,8 +141,13 @@ class Poller:
 
     @property
     def has_told(self) -> bool:
-        """Whether its publication says how the source is: a poll has ended, or its state cannot be had."""
+        """Whether it knows how the source is: a poll has ended, or its state cannot be had."""
         return self._up or bool(self._error or self._checkpoint_error)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its publication has all metrics: none is still to be made from the rows."""
+        return self.ready and not self._unscanned()
 
     def outlive(self) -> None:
         """It is cancelled, and what it published is shown still: say that this is not current."""
@@ -223,18 +228,14 @@ class Poller:
                 self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
                 state = State(self.schema.tables)
             else:
-                self._forget_removed(state)
+                for name in state.fingerprints.keys() - self.fingerprints.keys():
+                    state.drop(name)  # declared no more
                 self._needs_snapshot = False
                 self._suspension.begin()
         if loaded.fell_back or loaded.lost:
             self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
-
-    def _forget_removed(self, state: State) -> None:
-        """Metrics that are declared no more leave the state."""
-        for name in state.fingerprints.keys() - self.fingerprints.keys():
-            state.drop(name)
 
     async def _poll_timed(self) -> None:
         began = self.monotonic()

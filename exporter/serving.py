@@ -93,14 +93,14 @@ class Reloader:
 
     def _follow(self, settings: Settings) -> None:
         changed = _changes(self._settings, settings)
+        if not changed:
+            log.info("configuration read; nothing changed")
+            return
+        self._apply(settings)
         self._settings = settings
         if "log" in changed:
             logs.configure(settings.log.level, settings.log.format)
-        if changed:
-            self._apply(settings)
-            log.info("configuration applied", changed=",".join(changed))
-        else:
-            log.info("configuration read; nothing changed")
+        log.info("configuration applied", changed=",".join(changed))
 
     def _waiting(self, read: Settings) -> Iterator[str]:
         """The keys that were changed, and are applied by a restart only."""
