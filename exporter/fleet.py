@@ -19,6 +19,7 @@ from exporter.poller import STALE_S, Poller, SourceStatus
 from exporter.source import Source
 from exporter.spec import Schema
 from exporter.telemetry import Telemetry
+from exporter.tenants import Tenants
 
 _NOT_OF_POLLERS = ("sources", "web", "storage", "log")
 
@@ -98,6 +99,7 @@ class Fleet:
         self._group: asyncio.TaskGroup | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._threads_for = 0
+        self._tenants = Tenants(settings, schema)
         self._was_ready = False
         self._of: Sequence[Publication] = ()
         self._merged: Publication | None = None
@@ -133,6 +135,8 @@ class Fleet:
         if not members:
             return None
         publications = [publication for _, publication in members]
+        if source is None and (of_tenants := self._tenants.publish(pollers)) is not None:
+            publications.append(of_tenants)
         return Edition(publications[0] if len(publications) == 1 else self._as_one(publications), members)
 
     def _as_one(self, publications: Sequence[Publication]) -> Publication:
@@ -211,6 +215,7 @@ class Fleet:
             for task in self._tasks.get(name, ()):
                 task.cancel()
         before, self._settings = self._seats, settings
+        self._tenants = Tenants(settings, self._schema)
         self._seats = {
             of.name: before[of.name] if of.name in kept else _succeeding(before.get(of.name), made[of.name])
             for of in settings.sources

@@ -140,6 +140,11 @@ class Poller:
             )
 
     @property
+    def is_current(self) -> bool:
+        """Whether what it published is what the source holds."""
+        return self._up
+
+    @property
     def has_told(self) -> bool:
         """Whether it knows how the source is: a poll has ended, or its state cannot be had."""
         return self._up or bool(self._error or self._checkpoint_error)
