@@ -54,7 +54,7 @@ class Running(Polled, Protocol):
         """Poll by these settings from now on."""
 
 
-_FIXED = ("web", "storage")
+_FIXED = ("web", "storage", "time_zone")
 """What is as it was at the start until the next one."""
 
 
@@ -106,7 +106,10 @@ class Reloader:
         """The keys that were changed, and are applied by a restart only."""
         for name in _FIXED:
             before, after = getattr(self._settings, name), getattr(read, name)
-            yield from (f"{name}.{key}" for key in _changes(before, after))
+            if isinstance(before, Model):
+                yield from (f"{name}.{key}" for key in _changes(before, after))
+            elif before != after:
+                yield name
 
 
 def _changes(before: Model, after: Model) -> list[str]:
