@@ -243,7 +243,8 @@ def test_the_periods_of_the_sql_are_those_of_the_calendar(database: Path, now: s
         before = found.before[name].timestamp()
         expected[name] = start.timestamp(), found.next[name].timestamp()
         expected[f"previous_{name}"] = before, start.timestamp()
-        point = min(counterpart(found, name).timestamp() + elapsed, start.timestamp())
+        day = counterpart(found, name)
+        point = min(day.timestamp() + elapsed, (day + timedelta(days=1)).timestamp(), start.timestamp())
         expected[f"previous_{name}_to_date"] = before, point
 
     with looking(database, now, zone) as oracle:
