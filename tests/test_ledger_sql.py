@@ -332,7 +332,7 @@ def projected(found: list[Line], now: float, zone: str, period: str) -> float:
     return total
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", [BERLIN, pytest.param("UTC", marks=pytest.mark.slow)])
 def test_the_sql_of_parts_of_days_equals_a_walk_through_the_hours(now: str, zone: str, tmp_path: Path) -> None:
     """Costs to the same point of the periods before, and what the month is going to cost."""
     path = tmp_path / "orchestration.db"
