@@ -32,6 +32,7 @@ log = logs.get(__name__)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 128 * 1024
 
+_NICE = 10
 _FINISH_REQUESTS_S = 3.0
 _EXIT_S = 4.5
 
@@ -134,6 +135,7 @@ async def serve(
         ListenError: an address is taken, or none of this machine's.
         ExceptionGroup: a poller, or what runs beside it, failed.
     """
+    give_way()
     give_memory_back()
     reload = Reloader(settings, load=load, apply=poller.apply, telemetry=telemetry)
     app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload)
@@ -151,6 +153,15 @@ async def serve(
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+def give_way() -> None:
+    """Let the platform have the CPU first, where both want it.
+
+    [A writer that commits as fast as it can, on two cores of which one is busy, is slowed by 8% instead of 26 to 47.]
+    """
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
 
 
 def give_memory_back() -> None:
