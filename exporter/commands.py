@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -35,15 +35,19 @@ from exporter.options import (
     Option,
 )
 from exporter.settingtypes import DAY_S, Seconds, Url, reachable
+from exporter.shown import Shown
 from exporter.spec import Schema
 
 if TYPE_CHECKING:
     from exporter.serving import Job
     from exporter.source.sqlite import SqliteSource
+    from exporter.window import Window
 
 log = logs.get(__name__)
 
 _HEALTH_TIMEOUT_S = 3.0
+_BUSY_TIMEOUT_S = 2.0
+_PAGE_TIMEOUT_S = 1.0
 
 
 class CommandError(OperationError):
@@ -139,6 +143,7 @@ class Call:
     flags: Flags
     environ: Mapping[str, str]
     schema: Schema
+    shown: tuple[Shown, ...] = ()
 
     def load(self, *, needs_source: bool = False) -> Settings:
         """The settings.
@@ -165,7 +170,7 @@ class Call:
 
     def with_flags(self, flags: Flags) -> Call:
         """The same call with some flags given otherwise."""
-        return Call({**self.flags, **flags}, self.environ, self.schema)
+        return replace(self, flags={**self.flags, **flags})
 
 
 # ── what they do ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,8 +193,24 @@ async def _serve(
     poller = Poller(settings=settings, schema=call.schema, source=_source(settings), telemetry=telemetry)
     load = lambda: call.load(needs_source=True)  # noqa: E731
     await serving.serve(
-        settings=settings, poller=poller, telemetry=telemetry, load=load, announce=announce, beside=beside
+        settings=settings,
+        poller=poller,
+        telemetry=telemetry,
+        load=load,
+        windows=[_window(call, settings)],
+        announce=announce,
+        beside=beside,
     )
+
+
+def _window(call: Call, settings: Settings) -> Window:
+    """What the pages look through: it gives up soon, so that the poller never waits for a page."""
+    from exporter.recent import Eyes
+    from exporter.rules import rules_of
+    from exporter.window import Window
+
+    source = _source(settings, query_timeout_s=_PAGE_TIMEOUT_S, busy_timeout_s=_PAGE_TIMEOUT_S)
+    return Window(source=source, eyes=Eyes(call.shown, call.schema.sessions, rules_of(settings)))
 
 
 def once(call: Call) -> int:
@@ -295,11 +316,14 @@ def _announcer(settings: Settings) -> Callable[[str], None]:
     return lambda url: _print(f"A simulated platform and its metrics: {url} and {url}{path} (Ctrl-C ends them)")
 
 
-def _source(settings: Settings) -> SqliteSource:
+def _source(
+    settings: Settings, *, query_timeout_s: float | None = None, busy_timeout_s: float = _BUSY_TIMEOUT_S
+) -> SqliteSource:
     from exporter.source.sqlite import SqliteSource
 
     source = settings.sources[0]
-    return SqliteSource(source.database, name=source.name, query_timeout_s=settings.query_timeout)
+    timeout_s = settings.query_timeout if query_timeout_s is None else min(query_timeout_s, settings.query_timeout)
+    return SqliteSource(source.database, name=source.name, query_timeout_s=timeout_s, busy_timeout_s=busy_timeout_s)
 
 
 def _print(*lines: str) -> None:

@@ -125,6 +125,9 @@ class WebSettings(Model):
     enable_lifecycle: bool = False
     """Whether `POST /-/reload` reads the configuration again."""
 
+    grafana_url: Url = ""
+    """Where Grafana is, for the pages to link to."""
+
     @property
     def prefix(self) -> str:
         """What stands before every route: empty, or a path that does not end in a slash."""

@@ -141,7 +141,7 @@ OPTIONS = (
     *(Option(("max_in_flight",), "int"), Option(("new_series_hold",))),
     *(Option(("max_label_values",), "int"), Option(("max_series_per_metric",), "int")),
     *(Option(("query_timeout",)), Option(("naive_time_zone",)), Option(("labels", "drop"), "yaml")),
-    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE),
+    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE, Option(("web", "grafana_url"))),
     *(STORAGE_PATH, LOG_LEVEL, LOG_FORMAT),
 )
 """Everything in `Settings`, and the two that stand for other things."""

@@ -27,6 +27,7 @@ from exporter.source import Source, SourceDiscarded, SourceError
 from exporter.spec import Metric, Schema
 from exporter.state import State, StateError
 from exporter.telemetry import Telemetry
+from exporter.view import BudgetLine, Spending
 
 log = structlog.get_logger()
 
@@ -56,6 +57,10 @@ class SourceStatus:
     notes: tuple[str, ...]
     checkpoint_error: str
     headlines: tuple[tuple[str, str], ...]
+    active_sessions: int | None = None
+    in_flight: int | None = None
+    spending: Spending | None = None
+    budgets: tuple[BudgetLine, ...] = ()
 
 
 class Poller:
@@ -147,6 +152,8 @@ class Poller:
             notes=self._layout.notes() if self._layout else (),
             checkpoint_error=self._checkpoint_error,
             headlines=self.publisher.headlines(),
+            active_sessions=self.publisher.active_sessions(),
+            in_flight=self.publisher.handoffs_in_flight(),
         )
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from exporter import gauges
 from exporter.advance import Engine
 from exporter.exposition import Distribution, Exemplar, Exposition, Publication, Value
 from exporter.gauges import Health, Readings
-from exporter.spec import Counter, Schema
+from exporter.spec import Counter, Gauge, Schema
 from exporter.state import Buckets, Labels, Series, State
 
 
@@ -96,6 +96,28 @@ class Publisher:
             return ()
         found = ((title, self._total(metric.name)) for title, metric in self.schema.headlines.items())
         return tuple((title, f"{total:,.2f}" if "USD" in title else f"{total:,.0f}") for title, total in found)
+
+    def active_sessions(self) -> int | None:
+        """Sessions that run now; None while nothing is known of them."""
+        return self._now(lambda gauge: gauge.reading == "sessions")
+
+    def handoffs_in_flight(self) -> int | None:
+        """Hand-offs that wait for their result now; None while nothing is known of them."""
+        return self._now(
+            lambda gauge: (
+                gauge.reading == "in_flight"
+                and gauge.table is not None
+                and gauge.table.tally is not None
+                and gauge.table.tally.counts == "handoffs"
+            )
+        )
+
+    def _now(self, wanted: Callable[[Gauge], bool]) -> int | None:
+        """The sum of the first such gauge."""
+        gauges_ = (metric for metric in self.schema.metrics if isinstance(metric, Gauge) and wanted(metric))
+        metric = next(gauges_, None)
+        readings = None if metric is None else self._shown.get(metric.name)
+        return None if readings is None else int(sum(readings.values()))
 
     def _total(self, metric: str) -> float:
         series = self._state.series.get(metric, {}) if self._state else {}

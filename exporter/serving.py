@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -25,6 +25,7 @@ from exporter.options import LISTEN_ADDRESS, OperationError
 from exporter.settingtypes import reachable
 from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
+from exporter.web.pages import Window
 
 log = logs.get(__name__)
 
@@ -89,13 +90,14 @@ async def serve(
     poller: Running,
     telemetry: Telemetry,
     load: Callable[[], Settings],
+    windows: Sequence[Window] = (),
     announce: Callable[[str], None] = lambda url: None,
     beside: Job | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish the scrapes in hand and let the poller save.
 
     ``load`` reads the settings anew at SIGHUP. ``announce`` is told the address of the page when it can be
-    reached. ``beside`` runs as long as the poller.
+    reached. ``windows`` are what the pages look at the sources through. ``beside`` runs as long as the poller.
 
     Raises:
         ListenError: an address is taken, or none of this machine's.
@@ -103,7 +105,7 @@ async def serve(
     """
     give_memory_back()
     reload = Reloader(settings, load, telemetry)
-    app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload)
+    app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows)
     runner = web.AppRunner(
         app,
         access_log=None,

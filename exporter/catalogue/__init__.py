@@ -7,6 +7,7 @@ from what stands here. To change a metric, change it in the module of its subjec
 from __future__ import annotations
 
 from exporter.catalogue import agents, handoffs, money, own, sessions, tasks
+from exporter.catalogue.shown import SHOWN
 from exporter.catalogue.tables import SESSION_ENDS, TABLES
 from exporter.spec import Metric, Schema
 
@@ -39,4 +40,4 @@ SCHEMA = Schema(
 )
 """What a platform's database is read by."""
 
-__all__ = ["METRICS", "SCHEMA", "TABLES"]
+__all__ = ["METRICS", "SCHEMA", "SHOWN", "TABLES"]

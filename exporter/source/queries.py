@@ -54,6 +54,12 @@ def above(table: Table, present: Collection[str], *, cursor: int | None, upto: b
     return f"{_select(table, present)}{where} ORDER BY id LIMIT :limit"
 
 
+def newest(table: Table, present: Collection[str], *, below: bool = False) -> str:
+    """Rows in the falling order of their ids, from the newest or ``below`` the id ``:below``, at most ``:limit``."""
+    where = " WHERE id < :below" if below else ""
+    return f"{_select(table, present)}{where} ORDER BY id DESC LIMIT :limit"
+
+
 def by_ids(table: Table, present: Collection[str]) -> str:
     """The rows whose ids are in the JSON array ``:ids``."""
     return f"{_select(table, present)} WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"  # noqa: S608

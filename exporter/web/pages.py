@@ -1,0 +1,111 @@
+"""The requests for pages: what they look at, which page answers them, and under which headers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from exporter.config import WebSettings
+from exporter.view import Lately, Seen, Timeline
+from exporter.web import frame, overview, timeline
+
+if TYPE_CHECKING:
+    from exporter.poller import SourceStatus
+
+
+class Window(Protocol):
+    """Through which a source's rows are seen; it answers within a moment, whatever the source does."""
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+
+    async def lately(self) -> Seen[Lately]:
+        """Its newest rows."""
+
+    async def timeline(self, session: str) -> Seen[Timeline]:
+        """A session; a fresh None where it has none of that id."""
+
+    async def close(self) -> None:
+        """End what is being read."""
+
+
+class Pages:
+    """What answers requests for pages."""
+
+    def __init__(
+        self, *, settings: WebSettings, statuses: Callable[[], Sequence[SourceStatus]], windows: Sequence[Window]
+    ) -> None:
+        self._settings = settings
+        self._statuses = statuses
+        self._windows = windows
+
+    async def overview(self, request: web.Request) -> web.Response:
+        """The page at `/`. With `?refresh=off` it stays as it is."""
+        seen = await asyncio.gather(*(window.lately() for window in self._windows))
+        refreshes = request.query.get("refresh") != "off"
+        text = overview.page(
+            self._statuses(),
+            seen=dict(zip((window.name for window in self._windows), seen, strict=True)),
+            now=time.time(),
+            links=self._links(),
+            refreshes=refreshes,
+        )
+        return _answer(200, text, **({"Refresh": str(overview.REFRESH_S)} if refreshes else {}))
+
+    async def session(self, request: web.Request) -> web.Response:
+        """The page of one session, of the source that `?source=` names or of whichever has it."""
+        key, source = request.match_info["id"], request.query.get("source")
+        windows = [window for window in self._windows if source in (None, window.name)]
+        if not windows:
+            return self._absent(404, "No such source", f"There is no source called {source}.")
+        seen = await asyncio.gather(*(window.timeline(key) for window in windows))
+        for window, found in zip(windows, seen, strict=True):
+            if found.value is not None:
+                return _answer(200, self._timeline(found.value, window.name))
+        if all(found.fresh for found in seen):
+            return self._absent(404, "No such session", "Nothing in the tables names a session of this id.")
+        return self._absent(503, "Cannot look now", "A source that may have this session cannot be read now.")
+
+    async def close(self, _app: web.Application) -> None:
+        """End what is being read for pages."""
+        await asyncio.gather(*(window.close() for window in self._windows))
+
+    def _timeline(self, found: Timeline, source: str) -> str:
+        return timeline.page(found, source=source, now=time.time(), home=self._home, links=self._links(self._home))
+
+    def _absent(self, code: int, title: str, said: str) -> web.Response:
+        links = self._links(self._home)
+        return _answer(code, timeline.absent(title=title, said=said, home=self._home, links=links, now=time.time()))
+
+    @property
+    def _home(self) -> str:
+        """The overview's address."""
+        return f"{self._settings.prefix}/"
+
+    def _links(self, home: str = "") -> list[tuple[str, str]]:
+        """What else is served; addresses relative to the overview, or below ``home``."""
+        own = [
+            ("Metrics", self._settings.telemetry_path.removeprefix("/")),
+            ("Health", "-/healthy"),
+            ("Readiness", "-/ready"),
+        ]
+        outside = [("Grafana", self._settings.grafana_url)] if self._settings.grafana_url else []
+        return [*((name, f"{home}{path}") for name, path in own), *outside]
+
+
+def _answer(code: int, text: str, **headers: str) -> web.Response:
+    return web.Response(
+        status=code,
+        text=text,
+        headers={
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Security-Policy": frame.SECURITY_POLICY,
+            "Cache-Control": "no-store",
+            **headers,
+        },
+    )
