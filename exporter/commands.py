@@ -198,6 +198,7 @@ async def _serve(
         telemetry=telemetry,
         load=load,
         windows=[_window(call, settings)],
+        metrics=poller.schema.metrics,
         announce=announce,
         beside=beside,
     )

@@ -66,7 +66,7 @@ def _one(sources: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _no_other_route(path: str) -> str:
-    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions"):
+    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions", "/docs"):
         raise ValueError("must not be one of the exporter's other routes")
     return path
 

@@ -23,6 +23,7 @@ from exporter import logs
 from exporter.config import ConfigError, Settings
 from exporter.options import LISTEN_ADDRESS, OperationError
 from exporter.settingtypes import reachable
+from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
 from exporter.web.pages import Window
@@ -91,13 +92,15 @@ async def serve(
     telemetry: Telemetry,
     load: Callable[[], Settings],
     windows: Sequence[Window] = (),
+    metrics: Sequence[Metric] = (),
     announce: Callable[[str], None] = lambda url: None,
     beside: Job | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish the scrapes in hand and let the poller save.
 
     ``load`` reads the settings anew at SIGHUP. ``announce`` is told the address of the page when it can be
-    reached. ``windows`` are what the pages look at the sources through. ``beside`` runs as long as the poller.
+    reached. ``windows`` are what the pages look at the sources through, ``metrics`` what they explain. ``beside``
+    runs as long as the poller.
 
     Raises:
         ListenError: an address is taken, or none of this machine's.
@@ -105,7 +108,9 @@ async def serve(
     """
     give_memory_back()
     reload = Reloader(settings, load, telemetry)
-    app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows)
+    app = make_app(
+        settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows, metrics=metrics
+    )
     runner = web.AppRunner(
         app,
         access_log=None,

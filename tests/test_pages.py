@@ -5,25 +5,31 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
+from exporter.catalogue import SCHEMA
 from exporter.config import WebSettings
+from exporter.demo.schema import TABLES
 from exporter.exposition import Format, Publication
 from exporter.poller import SourceStatus
 from exporter.telemetry import Telemetry
 from exporter.view import BudgetLine, DaySpend, Event, LastHour, Lately, Seen, Spending, Timeline, merged, summed
-from exporter.web import charts, events, frame, overview, timeline
+from exporter.web import charts, docs, events, frame, overview, timeline
 from exporter.web.app import make_app
 from exporter.web.style import STYLE
+from tests.processes import Serving
+from tests.sqlite_platform import Platform, running
 
 NOW = 1_000_000.0
 EVIL = "<script>alert(1)</script>\"'&\x00\x1b\u202e\ud800"
@@ -140,6 +146,7 @@ def told(page: str) -> str:
 PAGES = {
     "overview": lambda: overview_of(replace(HEALTHY, spending=SPENDING, budgets=(BUDGET,))),
     "session": session_of,
+    "docs": lambda: docs.page(SCHEMA.metrics, now=NOW, home="/", links=[]),
     "absent": lambda: timeline.absent(title="No such session", said="Nothing.", home="/", links=[], now=NOW),
 }
 
@@ -480,6 +487,18 @@ def test_a_session_seen_a_while_ago_says_so() -> None:
     assert "as it was 5 min ago; only the first 2,000 rows of a table are shown" in text
 
 
+# ── what the metrics mean ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_metric_is_explained() -> None:
+    """By name, type, HELP and labels, with the values of those that are closed."""
+    text = told(PAGES["docs"]())
+
+    for metric in SCHEMA.metrics:
+        assert f"{metric.name.replace('_', '_ ')} {metric.help} {metric.type}" in text
+    assert "outcome success, failure, unknown" in text
+
+
 # ── hostile texts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -640,6 +659,7 @@ async def answered(
         telemetry=telemetry,
         reload=lambda: "",
         windows=windows,
+        metrics=SCHEMA.metrics,
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -665,6 +685,16 @@ async def test_the_overview_is_served_with_a_policy_and_renews_itself() -> None:
         assert "default-src 'none'" in frame.SECURITY_POLICY
         assert "deepseek-coder" in text
     assert window.closed
+
+
+async def test_the_metrics_are_explained_at_docs() -> None:
+    """Those that the application is made with; the overview links there."""
+    async with answered("/docs") as (answer, text, _):
+        assert answer.status == 200
+        assert answer.headers["Content-Security-Policy"] == frame.SECURITY_POLICY
+        assert "orchestration_ handoffs_ total" in told(text)
+    async with answered("/") as (_, text, _metrics):
+        assert 'href="docs"' in text
 
 
 async def test_the_overview_stays_when_asked_to() -> None:
@@ -743,3 +773,33 @@ async def test_pages_are_below_the_prefix() -> None:
         assert answer.status == 200
         assert 'href="/x/"' in text
         assert 'href="/x/metrics"' in text
+
+
+# ── a real process ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_serving_exporter_shows_what_the_platform_writes(tmp_path: Path) -> None:
+    """What runs now, what happened last, and its session; while the platform locks all of it, what was seen before."""
+    path = tmp_path / "p.db"
+    with running(Platform(path, "delete")) as platform, Serving(tmp_path / "x", path) as exporter:
+        for statement in TABLES.split(";"):
+            platform.sql(" ".join(statement.split()))
+        platform.sql("INSERT INTO orchestration_sessions (session_id, project_name) VALUES ('s/1', 'shop')")
+        platform.sql("INSERT INTO handoff_events (session_id, target_model) VALUES ('s/1', 'opus')")
+        exporter.start()
+        exporter.until(lambda: "Hand-offs in flight 1 " in told(exporter.get("/")), "the hand-off in flight")
+        exporter.until(lambda: "hand-off opus shop in flight" in told(exporter.get("/")), "the activity")
+        page = told(exporter.get("/"))
+        timeline_page = told(exporter.get("/sessions/s%2F1"))
+        platform.sql("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        locked = told(exporter.get("/"))
+        took_s = time.monotonic() - began
+        platform.sql("COMMIT")
+        metrics = exporter.get()
+
+    assert "Active sessions 1 " in page
+    assert "● open project shop source default" in timeline_page
+    assert "hand-off opus shop in flight" in locked
+    assert took_s < 5
+    assert 'orchestration_exporter_http_requests_total{code="200",route="/sessions/{id}"} 1.0' in metrics

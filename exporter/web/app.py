@@ -24,6 +24,7 @@ from exporter.config import WebSettings
 from exporter.exposition import Format, Publication
 from exporter.negotiation import accepts_gzip, negotiate
 from exporter.poller import SourceStatus
+from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.web.pages import Pages, Window
 
@@ -75,17 +76,22 @@ def make_app(
     telemetry: Telemetry,
     reload: Reload,
     windows: Sequence[Window] = (),
+    metrics: Sequence[Metric] = (),
 ) -> web.Application:
-    """The application; only the pages look at sources, through their windows, and not for longer than a moment."""
+    """The application; only the pages look at sources, through their windows, and not for longer than a moment.
+
+    ``metrics`` are those that `/docs` explains.
+    """
     app = web.Application(middlewares=[_account], client_max_size=1024)
     app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
     app[MADE] = _Made()
     app.on_response_prepare.append(_add_headers)
-    pages = Pages(settings=settings, statuses=lambda: [poller.status()], windows=windows)
+    pages = Pages(settings=settings, statuses=lambda: [poller.status()], windows=windows, metrics=metrics)
     app.on_cleanup.append(pages.close)
     prefix = settings.prefix
     gets = {
         "/": pages.overview,
+        "/docs": pages.docs,
         "/sessions/{id:[^/]+}": pages.session,
         settings.telemetry_path: _metrics,
         **dict.fromkeys(("/-/healthy", "/healthz"), _healthy),

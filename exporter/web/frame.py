@@ -32,6 +32,9 @@ _MARK = (
     'rx="1"/></svg>'
 )
 
+HOME = '<a href="{home}">Orchestration exporter</a>'
+"""The heading of every page but the overview, where it is the h1."""
+
 Links = Iterable[tuple[str, str]]
 """(text, address) pairs."""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from exporter.config import WebSettings
+from exporter.spec import Metric
 from exporter.view import Lately, Seen, Timeline
-from exporter.web import frame, overview, timeline
+from exporter.web import docs, frame, overview, timeline
 
 if TYPE_CHECKING:
     from exporter.poller import SourceStatus
@@ -38,11 +39,17 @@ class Pages:
     """What answers requests for pages."""
 
     def __init__(
-        self, *, settings: WebSettings, statuses: Callable[[], Sequence[SourceStatus]], windows: Sequence[Window]
+        self,
+        *,
+        settings: WebSettings,
+        statuses: Callable[[], Sequence[SourceStatus]],
+        windows: Sequence[Window],
+        metrics: Sequence[Metric],
     ) -> None:
         self._settings = settings
         self._statuses = statuses
         self._windows = windows
+        self._metrics = metrics
 
     async def overview(self, request: web.Request) -> web.Response:
         """The page at `/`. With `?refresh=off` it stays as it is."""
@@ -71,6 +78,11 @@ class Pages:
             return self._absent(404, "No such session", "Nothing in the tables names a session of this id.")
         return self._absent(503, "Cannot look now", "A source that may have this session cannot be read now.")
 
+    async def docs(self, _request: web.Request) -> web.Response:
+        """The page of what the metrics mean."""
+        links = self._links(self._home)
+        return _answer(200, docs.page(self._metrics, now=time.time(), home=self._home, links=links))
+
     async def close(self, _app: web.Application) -> None:
         """End what is being read for pages."""
         await asyncio.gather(*(window.close() for window in self._windows))
@@ -91,6 +103,7 @@ class Pages:
         """What else is served; addresses relative to the overview, or below ``home``."""
         own = [
             ("Metrics", self._settings.telemetry_path.removeprefix("/")),
+            ("Docs", "docs"),
             ("Health", "-/healthy"),
             ("Readiness", "-/ready"),
         ]

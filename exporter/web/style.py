@@ -89,6 +89,7 @@ caption { text-align: left; color: var(--soft); font-size: .8125rem; padding-bot
 .source + .source { border-top: 1px solid var(--line); margin-top: 1.25rem; padding-top: 1.25rem; }
 .source p { margin: .125rem 0 1rem; overflow-wrap: anywhere; } .source .scroll { margin-top: 1.25rem; }
 .source .scroll { max-width: 44rem; }
+.reference th[scope="row"] { min-width: 15rem; } .means { display: block; }
 .left { padding-left: 1.125rem; margin: .25rem 0 0; } .source .note { margin: 1.25rem 0 0; }
 footer { display: flex; flex-wrap: wrap; gap: 0 1.5rem; justify-content: space-between; font-size: .8125rem;
   padding-top: .5rem; } footer p { margin: .25rem 0; }

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from exporter.view import Event, Timeline
 from exporter.web import charts, events
 from exporter.web.events import Column
-from exporter.web.frame import Links, ago, document, duration, moment, money, section, text, tiles
+from exporter.web.frame import HOME, Links, ago, document, duration, moment, money, section, text, tiles
 
 _STALE_S = 10.0
-_HOME = '<a href="{home}">Orchestration exporter</a>'
 _SPANS = {"failure": "over", "in flight": "near"}
 
 
@@ -25,7 +24,7 @@ def page(timeline: Timeline, *, source: str, now: float, home: str, links: Links
     limit = "only the first 2,000 rows of a table are shown" if timeline.capped else "times in UTC"
     return document(
         title=f"Session {timeline.session}",
-        heading=_HOME.format(home=text(home)),
+        heading=HOME.format(home=text(home)),
         links=links,
         main=f'<section aria-label="Session">{head}{_numbers(timeline, now)}</section>\n'
         + section("events", "Timeline", _events(timeline, now), note="; ".join(part for part in (note, limit) if part)),
@@ -38,7 +37,7 @@ def absent(*, title: str, said: str, home: str, links: Links, now: float) -> str
     body = f'<h1 class="title">{text(title)}</h1><p>{text(said)}</p><p><a href="{text(home)}">To the overview</a></p>'
     return document(
         title=title,
-        heading=_HOME.format(home=text(home)),
+        heading=HOME.format(home=text(home)),
         links=links,
         main=f'<section aria-label="{text(title)}">{body}</section>\n',
         foot=f"As of {moment(now, now)}.",
