@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Generic, Literal, TypeVar
@@ -159,3 +159,30 @@ def summed(spendings: Iterable[Spending | None]) -> Spending | None:
         month=sum(spending.month for spending in found),
         days=tuple(days[day] for day in sorted(days)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source is doing: lines are empty, and times and numbers None, where there is nothing to say.
+
+    ``error`` is what keeps it from being read now, ``last_error`` what did so last, and when that was.
+    """
+
+    name: str
+    location: str
+    up: bool
+    error: str
+    progress: str
+    last_success: float | None
+    counting_since: float | None
+    lag_rows: int
+    rows_read: Mapping[str, int]
+    last_event: Mapping[str, float]
+    notes: tuple[str, ...]
+    checkpoint_error: str
+    headlines: tuple[tuple[str, str], ...]
+    active_sessions: int | None = None
+    in_flight: int | None = None
+    last_error: tuple[float, str] | None = None
+    spending: Spending | None = None
+    budgets: tuple[BudgetLine, ...] = ()

@@ -17,11 +17,10 @@ from exporter.catalogue import SCHEMA, SHOWN
 from exporter.config import WebSettings
 from exporter.context import Rules
 from exporter.exposition import Publication
-from exporter.poller import SourceStatus
 from exporter.recent import Eyes
 from exporter.source.sqlite import SqliteSource
 from exporter.telemetry import Telemetry
-from exporter.view import BudgetLine, DaySpend, Lately, Seen, Spending
+from exporter.view import BudgetLine, DaySpend, Lately, Seen, SourceStatus, Spending
 from exporter.web import frame, overview
 from exporter.web.app import make_app
 from exporter.window import Window

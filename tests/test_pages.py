@@ -22,9 +22,20 @@ from exporter.catalogue import SCHEMA
 from exporter.config import WebSettings
 from exporter.demo.schema import TABLES
 from exporter.exposition import Format, Publication
-from exporter.poller import SourceStatus
 from exporter.telemetry import Telemetry
-from exporter.view import BudgetLine, DaySpend, Event, LastHour, Lately, Seen, Spending, Timeline, merged, summed
+from exporter.view import (
+    BudgetLine,
+    DaySpend,
+    Event,
+    LastHour,
+    Lately,
+    Seen,
+    SourceStatus,
+    Spending,
+    Timeline,
+    merged,
+    summed,
+)
 from exporter.web import charts, docs, events, frame, overview, timeline
 from exporter.web.app import make_app
 from exporter.web.style import STYLE
@@ -252,6 +263,14 @@ def test_the_overview_says_what_is_wrong() -> None:
     ):
         assert part in text
     assert "up to date" not in text
+
+
+def test_the_last_error_of_a_source_that_is_well_again_is_kept() -> None:
+    """And said once while it lasts."""
+    once = replace(HEALTHY, last_error=(NOW - 7_200, "x.db: database is locked"))
+
+    assert "Last error, 2 h ago: x.db: database is locked" in told(overview_of(once))
+    assert told(overview_of(replace(once, error="x.db: database is locked"))).count("database is locked") == 1
 
 
 def test_the_overview_says_how_far_a_first_scan_is() -> None:

@@ -18,9 +18,9 @@ from aiohttp import ClientResponse, ClientSession, web
 from exporter import logs
 from exporter.config import WebSettings
 from exporter.exposition import Exposition, Format, Publication
-from exporter.poller import SourceStatus
 from exporter.spec import Counter, Label
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 from exporter.web.app import make_app
 
 OURS = logging.getLogger("exporter")

@@ -23,9 +23,9 @@ from exporter import logs
 from exporter.config import WebSettings
 from exporter.exposition import Format, Publication
 from exporter.negotiation import accepts_gzip, negotiate
-from exporter.poller import SourceStatus
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 from exporter.web.pages import Pages, Window
 
 log = logs.get(__name__)

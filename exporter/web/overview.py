@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from exporter.view import BudgetLine, Event, Lately, Seen, Spending, merged, summed
+from exporter.view import BudgetLine, Event, Lately, Seen, SourceStatus, Spending, merged, summed
 from exporter.web import charts, events
 from exporter.web.events import Column
 from exporter.web.frame import NONE, Links, ago, clock, document, duration, moment, money, percent, section, text, tiles
-
-if TYPE_CHECKING:
-    from exporter.poller import SourceStatus
 
 REFRESH_S = 15
 """How often the page is to be fetched again."""
@@ -89,11 +85,20 @@ def _source(status: SourceStatus, now: float) -> str:
         _said("bad", "Error", status.error),
         _said("bad", "The state cannot be saved, so nothing newer is shown", status.checkpoint_error),
         _said("busy", "Reading", status.progress),
+        _last_error(status, now),
     )
     return (
         f'<li><div class="row"><h3><span class="pill {kind}">{state}</span><span>{text(status.name)}</span></h3>'
         f'<span class="soft">{last}</span>{behind}</div>{"".join(lines)}</li>'
     )
+
+
+def _last_error(status: SourceStatus, now: float) -> str:
+    """What went wrong last, of a source that is well again."""
+    if status.last_error is None or status.error:
+        return ""
+    at, line = status.last_error
+    return f'<p class="note any">Last error, {ago(now - at)}: {text(line)}</p>'
 
 
 def _state(status: SourceStatus) -> tuple[str, str]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
 from exporter.config import WebSettings
 from exporter.spec import Metric
-from exporter.view import Lately, Seen, Timeline
+from exporter.view import Lately, Seen, SourceStatus, Timeline
 from exporter.web import docs, frame, overview, timeline
-
-if TYPE_CHECKING:
-    from exporter.poller import SourceStatus
 
 
 class Window(Protocol):

@@ -101,14 +101,14 @@ footer { display: flex; flex-wrap: wrap; gap: 0 1.5rem; justify-content: space-b
   .source thead th { white-space: normal; }
   .events thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .events, .events tbody { display: block; }
-  .events tr { display: grid; grid-template-columns: auto 1fr auto;
-    grid-template-areas: "who who outcome" "time kind took" "about about last" "source source source";
+  .events tr { display: grid; grid-template-columns: auto auto 1fr auto;
+    grid-template-areas: "who who who outcome" "time kind kind took" "about about last last" "of of of of";
     gap: 0 .75rem; padding: .625rem 0; border-bottom: 1px solid var(--line); }
   .events tbody tr:last-child { border-bottom: 0; padding-bottom: 0; }
   .events tr > * { display: block; border: 0; padding: 0; text-align: left; min-width: 0; font-size: .8125rem; }
   .events .who { grid-area: who; font-size: .9375rem; } .events .outcome { grid-area: outcome; text-align: right; }
   .events .time { grid-area: time; } .events .kind { grid-area: kind; } .events .took { grid-area: took; }
-  .events .about { grid-area: about; } .events .last { grid-area: last; } .events .of { grid-area: source; }
+  .events .about { grid-area: about; } .events .last { grid-area: last; } .events .of { grid-area: of; }
   .events .took, .events .last { text-align: right; } .events .time, .events .kind, .events .took, .events .about,
   .events .of { color: var(--soft); } .events .empty, .events .spancell { display: none; }
 }
