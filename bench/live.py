@@ -18,6 +18,7 @@ from bench.processes import Running, exporter, in_fresh_process, memory_mb
 from bench.scale import Scale
 from exporter import logs
 from exporter.catalogue import SCHEMA
+from exporter.checkpoint import StateDirectory
 from exporter.config import load
 from exporter.poller import Poller
 from exporter.source.sqlite import SqliteSource
@@ -146,7 +147,14 @@ def idle(path: Path, state: Path, idle_s: float) -> tuple[int, int]:
     settings = settings.model_copy(update={"poll_interval": 0.1})
     source = _Counted(path)
     telemetry = Telemetry({source.name: {}}, now=time.time())
-    poller = Poller(settings=settings, schema=SCHEMA, source=source, telemetry=telemetry)
+    poller = Poller(
+        settings=settings,
+        of=settings.sources[0],
+        schema=SCHEMA,
+        source=source,
+        directory=StateDirectory(state),
+        telemetry=telemetry,
+    )
     looks, connections = asyncio.run(_idle(poller, source, opened, idle_s))
     if not opened:
         raise RuntimeError("no connection was seen where there must be one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection
 from statistics import median
@@ -145,17 +145,21 @@ async def _crowd(port: int, scrapers: int, scrapes: int) -> tuple[list[float], i
 
 
 class _Stub:
-    """Stands in for a poller that has published once."""
+    """Stands in for pollers that have published once, and for what they published."""
 
     ready = True
+    sources = ("default",)
 
     def __init__(self, publication: Publication) -> None:
         self.publication = publication
 
-    def note_served(self, publication: Publication) -> None:
+    def edition(self, source: str | None = None) -> _Stub:
+        return self
+
+    def note_served(self) -> None:
         pass
 
-    def status(self) -> SourceStatus:
+    def statuses(self) -> Sequence[SourceStatus]:
         raise NotImplementedError
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporter.context import Context, Rules
+from exporter.escalations import Escalations, Finder
 from exporter.fold import Columns
+from exporter.gauges import admit_current
 from exporter.memory import Digests, Verdict
 from exporter.sessionbook import SessionBook
 from exporter.spec import UNKNOWN, Schema, Table
@@ -36,12 +38,15 @@ class Batch:
     """One look at the source, all tables as of one moment.
 
     ``over`` are the rows of sessions that are not open, by session id, as far as new events or waiting ones name them;
-    None where there is no table of sessions, for whose rows nothing then waits.
+    None where there is no table of sessions, for whose rows nothing then waits. ``current`` are the newest rows of
+    mutable tables, ``of_sessions`` by table those of the sessions asked for, by session id.
     """
 
     at: float
     reads: Sequence[TableRead]
     over: Mapping[object, Row] | None = field(default_factory=dict)
+    current: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    of_sessions: Mapping[str, Mapping[object, list[Row]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -75,16 +80,22 @@ class Engine:
 
     def __init__(self, state: State, schema: Schema, rules: Rules) -> None:
         self.context = Context(state, schema, rules)
+        self.schema = schema
         self.state = state
         self.rules = rules
         self.own = schema.own
         self.tables = {table.name: table for table in schema.tables}
         self.book = SessionBook(self.context, state.sessions)
+        self.escalations = Escalations(Finder(self.context, schema.escalation), state.sessions)
+        state.ledger.zone = state.ledger.zone or rules.calendar.name
+        for pool, name in rules.named:
+            state.admit(pool, name, rules.caps.label_values)
 
     # ── one look ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def advance(self, batch: Batch) -> None:
         """Apply what was read: count what is final, keep what is not."""
+        self.context.keeper.begin(batch.at)
         for read in batch.reads:
             rows = self._unread(read, batch.at)
             if read.table.is_sessions:
@@ -95,6 +106,20 @@ class Engine:
                 self._read_flights_again(read, batch)
                 self._events(read.table, rows, batch)
         self.book.count_ends()
+        self._take_current(batch)
+
+    def _take_current(self, batch: Batch) -> None:
+        """Take over the rows of mutable tables as they are now."""
+        before = (dict(self.state.current), {name: dict(rows) for name, rows in self.state.of_sessions.items()})
+        self.state.current.update(batch.current)
+        for name, found in batch.of_sessions.items():
+            kept = {**self.state.of_sessions.get(name, {}), **found}
+            open_ = self.book.sessions.find(list(kept))
+            slots = zip(kept.items(), open_, strict=True)
+            self.state.of_sessions[name] = {key: rows for (key, rows), slot in slots if slot >= 0 and rows}
+        if before != (self.state.current, self.state.of_sessions):
+            self.state.changed_current = True
+            admit_current(self.state, self.schema, self.rules)
 
     def _unread(self, read: TableRead, at: float) -> Sequence[Row]:
         """The rows that were never read before; all of them are remembered."""
@@ -171,6 +196,9 @@ class Engine:
         slots = self.book.sessions.find(keys)
         self.book.reopen(keys, slots, found, batch.over, batch.at)
         self.book.touch(slots, found)
+        self.context.note_vendors(table, rows, found)
+        if self.escalations.finder.concerns(table):
+            self.escalations.enter(rows, slots)
         events = Events(list(rows), found, self.book.projects(keys, slots, batch.over), slots)
         projects = [project or UNKNOWN for project in events.projects]
         self.context.folds[table.name, "first"].count(Columns(rows, projects, found))
@@ -196,6 +224,8 @@ class Engine:
         ]
         fold = self.context.folds[table.name, "final"]
         fold.touch([project for project, _ in known], [row for _, row in known])
+        if self.escalations.finder.concerns(table):
+            self.escalations.finder.touch(project for project, _ in known)
 
     def _is_final(self, table: Table, row: Row) -> bool:
         place = self.context.place(table, table.final_when)
@@ -212,6 +242,8 @@ class Engine:
         values = self.context.folds[table.name, "final"].count(Columns(events.rows, projects, events.times))
         costs = values.get(table.tally.cost) if table.tally else None
         self.book.tally(table, events.rows, events.slots, deadlines or events.times, costs)
+        if self.escalations.finder.concerns(table):
+            self.escalations.settle(events.rows, projects, events.slots, deadlines or events.times)
 
     # ── rows in flight ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -244,6 +276,8 @@ class Engine:
         if flight.waiting:
             self.book.reopen(keys, slots, [flight.time], batch.over, batch.at)
             self.book.touch(slots, [flight.time])
+            if self.escalations.finder.concerns(table) and slots[0] >= 0:
+                self.escalations.enter([row], slots)
         project = self.book.projects(keys, slots, batch.over)[0]
         if project is not None:
             flight.project, flight.waiting = project, False
@@ -272,6 +306,7 @@ class Engine:
 
         What was first read before ``suspended_from`` does not end by time, nor does a session by idleness.
         """
+        self.context.keeper.begin(at)
         self._drop_excess()
         for deadline, order, name, key in sorted(self._due(at, suspended_from)):
             if order:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import quote as percent_encoded
 
-from exporter.config import Settings
+from exporter.config import Settings, SourceSettings
 from exporter.memory import COMPARED, NEWEST
 from exporter.reader import ROWS, unusable
 from exporter.reference import tables_of
@@ -59,8 +59,8 @@ class _Report:
         self.warnings += weight == "warning"
 
 
-async def check(*, settings: Settings, schema: Schema, source: Source) -> tuple[list[str], bool]:
-    """Look at the file, connect, run every query on every table: what there is, and a line for each problem.
+async def check(*, settings: Settings, of: SourceSettings, schema: Schema, source: Source) -> tuple[list[str], bool]:
+    """Look at one source's file, connect, run every query on every table: what there is, a line for each problem.
 
     The second value is False if something keeps the exporter from reading all that is there. Raises: nothing of
     what a source can be like.
@@ -68,7 +68,7 @@ async def check(*, settings: Settings, schema: Schema, source: Source) -> tuple[
     schema = schema_of(settings, schema)
     report = _Report()
     try:
-        _check_file(report, inspect(settings.sources[0].database), settings.sources[0].database)
+        _check_file(report, inspect(of.database), of.database)
         await _check_tables(report, settings, schema, source)
     except SourceError as exc:
         report.add("error", str(exc))

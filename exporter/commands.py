@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 
 from exporter import config, logs
-from exporter.config import Settings
+from exporter.config import Settings, SourceSettings
 from exporter.options import (
     DATABASE,
     LISTEN_ADDRESS,
@@ -39,14 +39,15 @@ from exporter.shown import Shown
 from exporter.spec import Schema
 
 if TYPE_CHECKING:
+    from exporter.exposition import Publication
+    from exporter.fleet import Fleet
     from exporter.serving import Job
     from exporter.source.sqlite import SqliteSource
-    from exporter.window import Window
+    from exporter.window import Windows
 
 log = logs.get(__name__)
 
 _HEALTH_TIMEOUT_S = 3.0
-_BUSY_TIMEOUT_S = 2.0
 _PAGE_TIMEOUT_S = 1.0
 
 
@@ -186,53 +187,72 @@ async def _serve(
     call: Call, settings: Settings, *, announce: Callable[[str], None] = lambda url: None, beside: Job | None = None
 ) -> None:
     from exporter import serving
-    from exporter.poller import Poller
+    from exporter.fleet import Fleet
     from exporter.telemetry import Telemetry
 
-    telemetry = Telemetry({source.name: source.labels for source in settings.sources}, now=time.time())
-    poller = Poller(settings=settings, schema=call.schema, source=_source(settings), telemetry=telemetry)
+    telemetry = Telemetry({of.name: of.labels for of in settings.sources}, now=time.time())
+    fleet = Fleet(settings=settings, schema=call.schema, open_source=_source, telemetry=telemetry)
     load = lambda: call.load(needs_source=True)  # noqa: E731
     await serving.serve(
         settings=settings,
-        poller=poller,
+        poller=fleet,
         telemetry=telemetry,
         load=load,
-        windows=[_window(call, settings)],
-        metrics=poller.schema.metrics,
+        windows=_windows(call, fleet),
+        metrics=call.schema.metrics,
         announce=announce,
         beside=beside,
     )
 
 
-def _window(call: Call, settings: Settings) -> Window:
-    """What the pages look through: it gives up soon, so that the poller never waits for a page."""
+def _windows(call: Call, fleet: Fleet) -> Windows:
+    """What the pages look through: it gives up soon, so that no poller waits for a page."""
     from exporter.recent import Eyes
     from exporter.rules import rules_of
-    from exporter.window import Window
+    from exporter.source.sqlite import SqliteSource
+    from exporter.window import Window, Windows
 
-    source = _source(settings, query_timeout_s=_PAGE_TIMEOUT_S, busy_timeout_s=_PAGE_TIMEOUT_S)
-    return Window(source=source, eyes=Eyes(call.shown, call.schema.sessions, rules_of(settings)))
+    def opened() -> Iterator[Window]:
+        settings = fleet.settings
+        timeout_s = min(_PAGE_TIMEOUT_S, settings.query_timeout)
+        for of in settings.sources:
+            source = SqliteSource(of.database, name=of.name, query_timeout_s=timeout_s, busy_timeout_s=_PAGE_TIMEOUT_S)
+            yield Window(source=source, eyes=Eyes(call.shown, call.schema.sessions, rules_of(settings, of)))
+
+    return Windows(lambda: fleet.settings, opened)
 
 
 def once(call: Call) -> int:
     """One full read, the exposition on stdout."""
-    from exporter.exposition import Format
-    from exporter.once import read_once
+    from exporter.exposition import Format, merged
 
     settings, options = call.settings(needs_source=True), call.own(OnceOptions, ONCE)
-    read = read_once(settings=settings, schema=call.schema, source=_source(settings), now=options.now)
-    sys.stdout.buffer.write(asyncio.run(read).answer(Format.TEXT, b"", gzip=False))
+    publications = asyncio.run(_read_once(settings, call.schema, options.now))
+    sys.stdout.buffer.write(merged(publications).answer(Format.TEXT, b"", gzip=False))
     return 0
+
+
+async def _read_once(settings: Settings, schema: Schema, now: float | None) -> list[Publication]:
+    from exporter.once import read_once
+
+    return [
+        await read_once(settings=settings, of=of, schema=schema, source=_source(of, settings), now=now)
+        for of in sorted(settings.sources, key=lambda of: of.name)
+    ]
 
 
 def check(call: Call) -> int:
     """Parse, connect, run every query, and say what is missing."""
     from exporter import check as checking
 
-    settings = call.settings(needs_source=True)
-    lines, ok = asyncio.run(checking.check(settings=settings, schema=call.schema, source=_source(settings)))
-    _print(*lines)
-    return 0 if ok else 1
+    settings, passed = call.settings(needs_source=True), True
+    for of in settings.sources:
+        looking = checking.check(settings=settings, of=of, schema=call.schema, source=_source(of, settings))
+        lines, ok = asyncio.run(looking)
+        name = f"{of.name}: " if len(settings.sources) > 1 else ""
+        _print(*(f"{name}{line}" for line in lines))
+        passed &= ok
+    return 0 if passed else 1
 
 
 def indexes(call: Call) -> int:
@@ -240,7 +260,10 @@ def indexes(call: Call) -> int:
     from exporter import check as checking
 
     settings, options = call.settings(needs_source=True), call.own(IndexesOptions, INDEXES)
-    _print(*asyncio.run(checking.indexes(settings.sources[0].database, create=options.create)))
+    for of in settings.sources:
+        if len(settings.sources) > 1:
+            _print(f"-- {of.name}: {of.database}")
+        _print(*asyncio.run(checking.indexes(of.database, create=options.create)))
     return 0
 
 
@@ -317,14 +340,10 @@ def _announcer(settings: Settings) -> Callable[[str], None]:
     return lambda url: _print(f"A simulated platform and its metrics: {url} and {url}{path} (Ctrl-C ends them)")
 
 
-def _source(
-    settings: Settings, *, query_timeout_s: float | None = None, busy_timeout_s: float = _BUSY_TIMEOUT_S
-) -> SqliteSource:
+def _source(of: SourceSettings, settings: Settings) -> SqliteSource:
     from exporter.source.sqlite import SqliteSource
 
-    source = settings.sources[0]
-    timeout_s = settings.query_timeout if query_timeout_s is None else min(query_timeout_s, settings.query_timeout)
-    return SqliteSource(source.database, name=source.name, query_timeout_s=timeout_s, busy_timeout_s=busy_timeout_s)
+    return SqliteSource(of.database, name=of.name, query_timeout_s=settings.query_timeout)
 
 
 def _print(*lines: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from exporter import labels as label_values
 from exporter import logs, spec
@@ -59,12 +59,6 @@ RESERVED_LABELS = frozenset(
 """Label names that are taken, beside those of the catalogue's metrics."""
 
 
-def _one(sources: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(sources) != 1:
-        raise ValueError("must be exactly one source: several are not supported yet")
-    return sources
-
-
 def _no_other_route(path: str) -> str:
     if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions", "/docs"):
         raise ValueError("must not be one of the exporter's other routes")
@@ -73,6 +67,20 @@ def _no_other_route(path: str) -> str:
 
 def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
+
+
+def _not_chained(aliases: Mapping[str, str]) -> Mapping[str, str]:
+    for spelling, name in aliases.items():
+        if name in aliases:
+            raise ValueError(f"must not lead from one alias to another: {spelling} is {name}, and that is one, too")
+    return aliases
+
+
+def _named_once(budgets: tuple[BudgetSettings, ...]) -> tuple[BudgetSettings, ...]:
+    names = [budget.name for budget in budgets]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"must have different names: {twice} is given twice")
+    return budgets
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -95,6 +103,61 @@ class SourceSettings(Model):
         default_factory=_nothing, json_schema_extra=_STRICT
     )
     """Constant labels on all its series, such as `tenant: acme`."""
+
+
+class ModelSettings(Model):
+    """What a model is."""
+
+    vendor: LabelValue | None = None
+    """Who makes it; by default the newest row that names a vendor tells."""
+    tier: Literal["paid", "local"] | None = None
+    """Whether its use is paid for; by default `local` for `deepseek*`, `paid` for `claude*`, else unknown."""
+
+
+class ScopeSettings(Model):
+    """What a budget is for: one of these."""
+
+    project: LabelValue | None = None
+    """What this project spends."""
+    model: LabelValue | None = None
+    """What is spent on this model."""
+    tenant: LabelValue | None = None
+    """What all sources with the constant label `tenant` of this value spend together."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ScopeSettings:
+        if sum(value is not None for value in (self.project, self.model, self.tenant)) != 1:
+            raise ValueError("must be all, or exactly one of project, model and tenant")
+        return self
+
+
+class BudgetSettings(Model):
+    """What may be spent."""
+
+    name: LabelValue
+    """Value of the label `budget`."""
+    scope: ScopeSettings | Literal["all"] = "all"
+    """What it is for: `all` of its source, or `{project: NAME}`, `{model: NAME}`, `{tenant: NAME}`."""
+    limit_usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+    """What may be spent in a period, in USD."""
+    period: Literal["day", "week", "month"]
+    """The period it is for, in `time_zone`; weeks begin on Monday."""
+    source: SourceName | None = None
+    """The source it belongs to; needed where there are several, and not for a tenant."""
+
+    @property
+    def scoped(self) -> tuple[Literal["project", "model", "all"], str]:
+        """The kind of scope within a source, and its value: a tenant is all of each of its sources."""
+        if isinstance(self.scope, ScopeSettings) and self.scope.project is not None:
+            return "project", self.scope.project
+        if isinstance(self.scope, ScopeSettings) and self.scope.model is not None:
+            return "model", self.scope.model
+        return "all", ""
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant whose sources it adds up."""
+        return self.scope.tenant if isinstance(self.scope, ScopeSettings) else None
 
 
 class LabelSettings(Model):
@@ -139,6 +202,8 @@ class StorageSettings(Model):
 
     path: FilePath = Path("data")
     """Folder of the state: cursors, totals and what was shown, so that a restart counts on."""
+    rebuild_ledger: bool = False
+    """Whether a start makes the ledger anew from the rows that are still there; days of which rows are gone stay."""
 
 
 class LogSettings(Model):
@@ -155,11 +220,10 @@ class Settings(Model):
 
     sources: Annotated[
         tuple[SourceSettings, ...],
+        Field(min_length=1),
         BeforeValidator(listed),
-        AfterValidator(_one),
-        Field(json_schema_extra={"minItems": 1, "maxItems": 1}),
     ] = ()
-    """The databases to read; for now exactly one."""
+    """The databases to read, each under a name of its own, all with the same names of constant labels."""
     poll_interval: Annotated[float, Seconds(0.1, HOUR_S)] = 1.0
     """Time between two looks at a source."""
     session_idle_timeout: Annotated[float, Seconds(1.0, 366 * DAY_S)] = 3_600.0
@@ -178,6 +242,18 @@ class Settings(Model):
     """Deadline of each query."""
     naive_time_zone: TimeZone = "UTC"
     """Zone of times that name none."""
+    time_zone: TimeZone = "UTC"
+    """Zone of the ledger's and the budgets' days. It is kept with the ledger: another one needs `--rebuild-ledger`."""
+    models: Annotated[Mapping[LabelValue, ModelSettings], AfterValidator(_frozen)] = Field(
+        default_factory=_nothing, json_schema_extra=_STRICT
+    )
+    """What is known of models: `NAME: {vendor: NAME, tier: paid|local}`."""
+    model_aliases: Annotated[Mapping[LabelValue, LabelValue], AfterValidator(_frozen), AfterValidator(_not_chained)] = (
+        Field(default_factory=_nothing, json_schema_extra=_STRICT)
+    )
+    """Spellings that are counted under another name: `SPELLING: NAME`."""
+    budgets: Annotated[tuple[BudgetSettings, ...], BeforeValidator(listed), AfterValidator(_named_once)] = ()
+    """What may be spent."""
     labels: LabelSettings = Field(default_factory=LabelSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
@@ -200,9 +276,11 @@ def load(
     layers = Layers()
     if file := flags.get(CONFIG_FILE.path) or environ.get(CONFIG_FILE.variable):
         layers.add_file(str(file))
-        layers.validated(Settings)  # what is wrong in the file is wrong even where a flag covers it
+        _check_sources(layers.validated(Settings), layers)  # wrong in the file is wrong even where a flag covers it
     _add_given(layers, flags, environ)
     settings = layers.validated(Settings)
+    _check_sources(settings, layers)
+    _check_budgets(settings, layers)
     _check_constants(settings, metrics, layers)
     _check_drops(settings, metrics, layers)
     if needs_source and not settings.sources:
@@ -240,6 +318,45 @@ def _check_drops(settings: Settings, metrics: tuple[spec.Metric, ...], layers: L
                 found[name] = label_values.without_label(found[name], label)
             except spec.SpecError as exc:
                 raise ConfigError(thing, label, str(exc)) from exc
+
+
+def _check_sources(settings: Settings, layers: Layers) -> None:
+    """Hold that each source has a name of its own, and its series labels that tell them from the others'."""
+    names: dict[str, int] = {}
+    values: dict[tuple[str, ...], int] = {}
+    for at, source in enumerate(settings.sources):
+        wanted, labels = settings.sources[0].labels, dict(source.labels)
+        if (other := names.setdefault(source.name, at)) != at:
+            thing, rule = layers.thing(("sources", at, "name")), f"is the name of sources[{other}] already"
+            raise ConfigError(thing, source.name, rule)
+        if labels.keys() != wanted.keys():
+            rule = f"must have the names that sources[0].labels has: {', '.join(wanted) or 'none'}"
+            raise ConfigError(layers.thing(("sources", at, "labels")), labels, rule)
+        if labels and (other := values.setdefault(tuple(labels[name] for name in wanted), at)) != at:
+            rule = f"must differ in a value from sources[{other}].labels"
+            raise ConfigError(layers.thing(("sources", at, "labels")), labels, rule)
+
+
+def _check_budgets(settings: Settings, layers: Layers) -> None:
+    """Hold that each budget belongs to a source, or to a tenant that there is."""
+    names = [source.name for source in settings.sources]
+    tenants = {source.labels["tenant"] for source in settings.sources if "tenant" in source.labels}
+    for at, budget in enumerate(settings.budgets):
+        if budget.tenant is not None:
+            thing = layers.thing(("budgets", at, "scope"))
+            if budget.source is not None:
+                rule = "a tenant's budget belongs to all of its sources: leave source out"
+                raise ConfigError(layers.thing(("budgets", at, "source")), budget.source, rule)
+            if budget.tenant not in tenants:
+                raise ConfigError(
+                    thing, budget.tenant, f"is no source's label tenant{did_you_mean(budget.tenant, tenants)}"
+                )
+        elif budget.source is None and len(names) > 1:
+            rule = f"needs source, for there are several: {', '.join(names)}"
+            raise ConfigError(layers.thing(("budgets", at)), budget.name, rule)
+        elif budget.source is not None and budget.source not in names:
+            thing = layers.thing(("budgets", at, "source"))
+            raise ConfigError(thing, budget.source, f"no such source{did_you_mean(budget.source, names)}")
 
 
 def _check_constants(settings: Settings, metrics: tuple[spec.Metric, ...], layers: Layers) -> None:

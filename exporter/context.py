@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
+from exporter.booking import Bookkeeper
+from exporter.budgets import Budget
 from exporter.fold import Books, Fold
-from exporter.groups import Caps
+from exporter.groups import Caps, Naming
 from exporter.labels import Candidates
+from exporter.ledger import Ledger
+from exporter.localtime import Calendar
 from exporter.memory import Digests, digest
-from exporter.spec import Number, Schema, Table
+from exporter.models import Models
+from exporter.spec import UNKNOWN, Number, Schema, Table
 from exporter.state import Row, State
-from exporter.values import numbers, times
+from exporter.values import label_text, numbers, times
+
+_MOST_MODELS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,11 @@ class Rules:
     max_in_flight: int = 100_000
     zone: tzinfo = UTC
     caps: Caps = field(default_factory=Caps)
+    models: Models = field(default_factory=Models)
+    calendar: Calendar = field(default_factory=Calendar, compare=False)
+    budgets: tuple[Budget, ...] = ()
+    named: tuple[tuple[str, str], ...] = ()
+    """Vocabularies and values that the configuration names: they are admitted first."""
     patient: bool = True
     """False for ``once``: nothing waits for a session's row."""
 
@@ -32,20 +44,35 @@ class Context:
     """Folds by table and moment, places of columns, times and numbers of rows, and who writes what was rejected."""
 
     def __init__(
-        self, state: State, schema: Schema, rules: Rules, candidates: Candidates | None = None, *, again: bool = False
+        self,
+        state: State,
+        schema: Schema,
+        rules: Rules,
+        candidates: Candidates | None = None,
+        *,
+        again: bool = False,
+        ledger: Ledger | None = None,
     ) -> None:
-        """``again``: the rows were counted before, for other metrics; what they reject is counted already."""
+        """``again``: the rows were counted before, for other metrics; what they reject is counted already.
+
+        With a ``ledger`` of its own a scan books there, and against no budget.
+        """
         self.state = state
         self.schema = schema
         self.own = schema.own
         self.rules = rules
         self.again = again
-        books = Books(None if again else schema.own.rejected, schema.own.overflow)
+        spend = None if ledger is not None else schema.own.budget_spend
+        self.keeper = Bookkeeper(
+            state, state.ledger if ledger is None else ledger, rules.calendar, rules.budgets, spend
+        )
+        books = Books(None if again else schema.own.rejected, schema.own.overflow, self.keeper)
+        naming = Naming(rules.caps, rules.models)
         self.folds = {
             (table.name, at): Fold(
-                table, schema.metrics, at, state=state, caps=rules.caps, books=books, candidates=candidates
+                table, schema.counted, at, state=state, naming=naming, books=books, candidates=candidates
             )
-            for table in (*schema.tables, schema.ends)
+            for table in (*schema.tables, *schema.virtual)
             for at in ("final", "first")
         }
         self._places = {table.name: {c.name: 1 + n for n, c in enumerate(table.columns)} for table in schema.tables}
@@ -74,6 +101,26 @@ class Context:
             unusable = sum(time is None and value is not None for time, value in zip(found, raw, strict=True))
             self.reject(table, "bad_time", unusable)
         return [at if time is None else time for time in found]
+
+    def has_time(self, table: Table, rows: Sequence[Row], at: float) -> list[bool]:
+        """Whether each row has a usable event time."""
+        return [time is not None for time in times(self.column(table, rows, table.time), now=at, zone=self.rules.zone)]
+
+    def note_vendors(self, table: Table, rows: Sequence[Row], found: Sequence[float]) -> None:
+        """Note who made the models that these rows name."""
+        if table.vendor is None:
+            return
+        models, vendors = (self.column(table, rows, name) for name in table.vendor)
+        newest: dict[tuple[object, object], float] = {}
+        for model, vendor, time in zip(models, vendors, found, strict=True):
+            if vendor and time >= newest.get((model, vendor), time):
+                newest[model, vendor] = time
+        known = self.state.vendors
+        for (model, vendor), time in newest.items():
+            name, maker = self.rules.models.name(label_text(model or None)[0]), label_text(vendor)[0]
+            before = known.get(name)
+            if maker != UNKNOWN and (time >= before[0] if before else len(known) < _MOST_MODELS):
+                known[name] = (time, maker)
 
     def amounts(self, table: Table, rows: Sequence[Row], name: str) -> Sequence[float | None]:
         """The usable numbers of a column."""

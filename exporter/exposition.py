@@ -310,6 +310,14 @@ class Publication:
     _families: tuple[_Shown, ...] = field(repr=False)
     _kept: _Kept = field(default_factory=_Kept, repr=False, compare=False)
 
+    def has(self, form: Format, *, gzip: bool) -> bool:
+        """Whether `parts` has that form at once, or would have to make it first."""
+        return form in (self._kept.gzips if gzip else self._kept.bodies)
+
+    def shows_the_same(self, other: Publication) -> bool:
+        """Whether nothing changed between the two, so that what was made of one is there for the other."""
+        return self._families is other._families
+
     def body(self, form: Format) -> bytes:
         """All families in that format, without the ``# EOF`` of OpenMetrics; made when first asked for."""
         with self._kept.lock:
@@ -344,6 +352,27 @@ class Publication:
         pieces = [compressor.compress(b"".join(family.chunks(form))) for family in self._families]
         begun = b"".join([*pieces, compressor.flush(zlib.Z_SYNC_FLUSH)])
         return self._kept.gzips.setdefault(form, (begun, compressor))
+
+
+def merged(publications: Sequence[Publication]) -> Publication:
+    """Several sources' publications as one: each family once, its series source by source, in the order given.
+
+    One alone is itself. Where sources do not declare a metric alike, the first one's HELP and TYPE are shown.
+    """
+    if len(publications) == 1:
+        return publications[0]
+    found: dict[str, list[_Shown]] = {}
+    for publication in publications:
+        for name, shown in zip(publication.samples, publication._families, strict=True):
+            found.setdefault(name, []).append(shown)
+    families = {name: _joined(shown) for name, shown in found.items()}
+    samples = MappingProxyType({name: family.samples for name, family in families.items()})
+    return Publication(sum(publication.number for publication in publications), samples, tuple(families.values()))
+
+
+def _joined(shown: Sequence[_Shown]) -> _Shown:
+    pages = tuple(chain.from_iterable(family.pages for family in shown))
+    return _Shown(shown[0].headers, pages, sum(family.samples for family in shown))
 
 
 class Exposition:

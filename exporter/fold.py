@@ -11,9 +11,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from exporter.groups import PROJECT, Caps, FeedPlan, Group, Partition, partitions
+from exporter.booking import Bookkeeper
+from exporter.groups import PROJECT, FeedPlan, Group, Naming, Partition, partitions
 from exporter.labels import Candidates, holds
-from exporter.spec import Counter, Flag, Histogram, Json, Metric, Number, Plus, SpecError, Table, Text, stored_in
+from exporter.spec import (
+    Counter,
+    Feed,
+    Flag,
+    Histogram,
+    Json,
+    Ledger,
+    Metric,
+    Number,
+    Plus,
+    SpecError,
+    Table,
+    Text,
+    stored_in,
+)
 from exporter.state import Buckets, Row, State
 from exporter.values import label_text, numbers
 
@@ -25,21 +40,29 @@ _UNFIT = re.compile(r'["\\\n{}]')
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The exporter's own counters that counting writes to; ``rejected`` None where that was counted before."""
+    """What counting writes to beside series; ``rejected`` None where that was counted before, ``keeper`` where no
+    ledger is kept.
+    """
 
     rejected: Counter | None
     overflow: Counter
+    keeper: Bookkeeper | None = None
 
 
 @dataclass(slots=True)
 class Columns:
-    """A batch's rows as ``Fold.count`` takes them: each with its project and, where it has one, its event time."""
+    """A batch's rows as ``Fold.count`` takes them: each with its project and, where it has one, its event time.
+
+    ``booked`` are the times by which the ledger books them, where those are others.
+    """
 
     rows: Sequence[Row]
     projects: Sequence[str]
     times: Sequence[float] = ()
+    booked: Sequence[float] | None = None
     raw: dict[str, Sequence[object]] = field(default_factory=dict)
     values: dict[str, Sequence[float | None]] = field(default_factory=dict)
+    sums: dict[Plus, Sequence[float | None]] = field(default_factory=dict)
 
 
 class Fold:
@@ -52,26 +75,32 @@ class Fold:
         at: str,
         *,
         state: State,
-        caps: Caps,
+        naming: Naming,
         books: Books,
         candidates: Candidates | None = None,
     ) -> None:
         self.table = table
         self.state = state
         self.rejected = books.rejected
-        feeds = [
+        self.keeper = books.keeper
+        all_feeds = [
             (metric, feed)
             for metric in metrics
-            if isinstance(metric, Counter | Histogram)
+            if isinstance(metric, Counter | Histogram | Ledger)
             for feed in metric.feeds
-            if feed.table.name == table.name and feed.at == at
+            if feed.table.name == table.name
         ]
+        feeds = [(metric, feed) for metric, feed in all_feeds if feed.at == at]
         self.feeds = [feed for _, feed in feeds]
-        self.partitions = partitions(feeds, state, caps, books.overflow)
+        self.partitions = partitions(feeds, state, naming, books.overflow)
         for partition in self.partitions:
             partition.candidates = candidates
         self.keys = tuple(dict.fromkeys(name for feed in self.feeds for name in feed.key_columns()))
-        self.values = tuple(dict.fromkeys(name for feed in self.feeds for name in feed.value_columns()))
+        values = (name for metric, feed in feeds for name in _values(metric, feed))
+        self.values = tuple(dict.fromkeys(values))
+        earlier = (feed for _, feed in all_feeds if feed.at == "first" != at)
+        self._judged = {name for feed in earlier for name in (*feed.key_columns(), *feed.value_columns())}
+        """Columns that were judged when the rows were first read."""
         self._places = {column.name: 1 + n for n, column in enumerate(table.columns)}
 
     # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,6 +121,8 @@ class Fold:
             for plan in partition.plans:
                 if isinstance(plan.metric, Histogram):
                     self._observe(partition, plan, groups, batch)
+                elif isinstance(plan.metric, Ledger):
+                    self._book(plan, groups, batch)
                 elif plan.feed.value is not None:
                     self._sum(plan, groups, batch)
             partition.meet(groups, batch.times)
@@ -121,6 +152,8 @@ class Fold:
         """Count texts and flags that are damaged, once per row and column of the database."""
         found: set[tuple[int, str, str]] = set()
         for name in self.keys:
+            if name in self._judged:
+                continue
             faults = {value: fault for value in set(batch.raw[name]) if (fault := self._fault(name, value))}
             if faults:
                 stored = stored_in(self.table.column(name))
@@ -146,9 +179,10 @@ class Fold:
         """Whether a metric that counts the row uses the column."""
         raw = {key: batch.raw[key][position] for key in self.keys}
         return any(
-            (feed.where is None or holds(feed.where, raw))
-            for feed in self.feeds
-            if name in (*feed.key_columns(), *feed.value_columns())
+            holds(feed.where, raw)
+            for partition in self.partitions
+            for feed, metric in ((plan.feed, plan.metric) for plan in partition.plans)
+            if name in (*feed.key_columns(), *_values(metric, feed))
         )
 
     def _clean(self, batch: Columns, name: str) -> Sequence[float | None]:
@@ -156,7 +190,7 @@ class Fold:
         assert isinstance(declared, Number)  # noqa: S101 - held by spec
         clean, rejected = numbers(batch.raw[name], minimum=declared.minimum, maximum=declared.maximum)
         for position, reason in rejected:
-            if self._uses(name, batch, position):
+            if name not in self._judged and self._uses(name, batch, position):
                 self._reject(reason)
         return clean
 
@@ -168,8 +202,10 @@ class Fold:
 
     def _amounts(self, plan: FeedPlan, batch: Columns) -> Sequence[float | None]:
         match plan.feed.value:
-            case Plus(column, plus):
-                return self._plus(batch, column, plus)
+            case Plus(column, plus) as both:
+                if both not in batch.sums:
+                    batch.sums[both] = self._plus(batch, column, plus)
+                return batch.sums[both]
             case str(name):
                 return batch.values[name]
             case _:
@@ -194,6 +230,33 @@ class Fold:
             if amount:
                 group.cells[place].value += amount  # type: ignore[union-attr]
 
+    def _book(self, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
+        """Enter the rows in the ledger, those of one group and hour together."""
+        metric, keeper = plan.metric, self.keeper
+        assert isinstance(metric, Ledger)  # noqa: S101 - the caller's branch
+        if keeper is None:
+            return
+        cost, *plus = plan.feed.value_columns()
+        savings: Sequence[float | None] = batch.values[plus[0]] if plus else [None] * len(groups)
+        baselines = self._amounts(plan, batch)
+        places = keeper.calendar.places(batch.times if batch.booked is None else batch.booked)
+        columns = (batch.values[cost], baselines, savings, batch.values[metric.tokens])
+        found: dict[tuple[Group, int], list[float]] = {}
+        for group, place, spent, baseline, saved, tokens in zip(groups, places, *columns, strict=True):
+            entry = found.get((group, place))
+            if entry is None:
+                found[group, place] = [1, spent or 0.0, baseline or 0.0, saved or 0.0, tokens or 0.0]
+            else:
+                entry[0] += 1
+                entry[1] += spent or 0.0
+                entry[2] += baseline or 0.0
+                entry[3] += saved or 0.0
+                entry[4] += tokens or 0.0
+        for (group, place), sums in found.items():
+            labels = group.cells[plan.place]
+            if labels:
+                keeper.enter(place, labels, sums)  # type: ignore[arg-type]
+
     def _observe(self, partition: Partition, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
         assert isinstance(plan.metric, Histogram)  # noqa: S101 - the caller's branch
         bounds = plan.metric.buckets
@@ -213,6 +276,11 @@ class Fold:
             sessions = batch.raw.get(self.table.session or "", batch.projects)
             times = [batch.times[position] for position in positions]
             _exemplify(cells, buckets, values, times, [sessions[position] for position in positions])
+
+
+def _values(metric: Metric, feed: Feed) -> tuple[str, ...]:
+    """The number columns that a feed's rows are counted by."""
+    return (*feed.value_columns(), *([metric.tokens] if isinstance(metric, Ledger) else []))
 
 
 def _exemplify(

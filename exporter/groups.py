@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
-from exporter.labels import Candidates, folded, holds, label_value
-from exporter.spec import Const, Counter, Feed, Histogram, Label, Metric, Project
+from exporter.labels import Candidates, folded, holds, row_labels
+from exporter.models import Models
+from exporter.spec import Const, Counter, Feed, Histogram, Label, Ledger, Metric, Project
 from exporter.state import Buckets, Cell, Labels, Series, State
 
 PROJECT = ""
@@ -21,6 +22,10 @@ PROJECT = ""
 _KEPT = 10_000
 _SCAN_SLACK = 10
 """A scan may hold this many times the label sets of a metric, of which the newest values stay."""
+
+
+Counted = Counter | Histogram | Ledger
+"""What rows are counted into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Group:
     """What rows with the same key have in common."""
 
     cells: list[Series | Labels]
-    """Per feed the series it counts in; of a histogram only the labels, until the first observation."""
+    """Per feed the series it counts in; of a histogram only the labels, until the first observation; of the ledger
+    only the labels, none where the feed does not want the rows."""
     overflows: tuple[Labels, ...] = ()
     """(metric, label) pairs of which the rows' value was folded into ``__other__``."""
     rows: int = 0
@@ -49,7 +55,7 @@ class Group:
 class FeedPlan:
     """A metric's feed, and its place among the cells of its partition's groups."""
 
-    metric: Counter | Histogram
+    metric: Counted
     feed: Feed
     place: int
 
@@ -61,10 +67,10 @@ def key_of(feed: Feed) -> tuple[str, ...]:
 
 
 def partitions(
-    feeds: Sequence[tuple[Counter | Histogram, Feed]], state: State, caps: Caps, overflow: Counter
+    feeds: Sequence[tuple[Counted, Feed]], state: State, naming: Naming, overflow: Counter
 ) -> list[Partition]:
     """The feeds by key, those with few key columns with one that has them all."""
-    shares: list[tuple[set[str], list[tuple[Counter | Histogram, Feed]]]] = []
+    shares: list[tuple[set[str], list[tuple[Counted, Feed]]]] = []
     for metric, feed in sorted(feeds, key=lambda pair: -len(key_of(pair[1]))):
         wanted = set(key_of(feed))
         share = next((found for key, found in shares if wanted <= key), None)
@@ -72,7 +78,15 @@ def partitions(
             shares.append((wanted, [(metric, feed)]))
         else:
             share.append((metric, feed))
-    return [Partition(tuple(sorted(key)), found, state, caps, overflow) for key, found in shares]
+    return [Partition(tuple(sorted(key)), found, state, naming, overflow) for key, found in shares]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How label values are made: spellings of models joined, and how many there may be."""
+
+    caps: Caps = field(default_factory=Caps)
+    models: Models = field(default_factory=Models)
 
 
 class Partition(dict[tuple[object, ...], Group]):
@@ -81,9 +95,9 @@ class Partition(dict[tuple[object, ...], Group]):
     def __init__(
         self,
         key: tuple[str, ...],
-        feeds: Sequence[tuple[Counter | Histogram, Feed]],
+        feeds: Sequence[tuple[Counted, Feed]],
         state: State,
-        caps: Caps,
+        naming: Naming,
         overflow: Counter,
     ) -> None:
         super().__init__()
@@ -91,12 +105,14 @@ class Partition(dict[tuple[object, ...], Group]):
         self.plans = [FeedPlan(metric, feed, place) for place, (metric, feed) in enumerate(feeds)]
         self.candidates: Candidates | None = None
         self._state = state
-        self._caps = caps
+        self._caps = naming.caps
+        self._models = naming.models
         self._overflow = overflow
         self._counting = [plan.place for plan in self.plans if plan.feed.value is None]
-        self._sinks: dict[type, Series] = {
+        self._sinks: dict[type, Series | Labels] = {
             Counter: Cell("", ()),
             Histogram: Buckets("", (), True, [0] * 64, 0.0, [None] * 64),
+            Ledger: (),
         }
 
     def __missing__(self, key: tuple[object, ...]) -> Group:
@@ -164,7 +180,7 @@ class Partition(dict[tuple[object, ...], Group]):
         group = Group([()] * len(self.plans))
         overflows: list[Labels] = []
         for plan in self.plans:
-            if plan.feed.where is not None and not holds(plan.feed.where, raw):
+            if not holds(plan.feed.where, raw):
                 group.cells[plan.place] = self._sinks[type(plan.metric)]
                 continue
             labels = self._labels(plan, project, raw, overflows)
@@ -188,7 +204,7 @@ class Partition(dict[tuple[object, ...], Group]):
 
     def _labels(self, plan: FeedPlan, project: str, raw: Mapping[str, object], overflows: list[Labels]) -> Labels:
         """The rows' label values, those of open labels ``__other__`` where they are not admitted."""
-        wanted = tuple(label_value(value, project, raw) for value in plan.feed.labels.values())
+        wanted = row_labels(plan.feed.labels, plan.metric.labels, self._models, project, raw)
         labels = tuple(self._admit(label, text) for label, text in zip(plan.metric.labels, wanted, strict=True))
         _note_folded(plan.metric, wanted, labels, overflows)
         return labels

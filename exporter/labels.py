@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from exporter.models import POOL, Models
 from exporter.spec import (
     OTHER,
     UNKNOWN,
@@ -12,9 +13,9 @@ from exporter.spec import (
     Const,
     Counter,
     FirstOf,
-    Gauge,
     Histogram,
     Is,
+    Label,
     LabelValue,
     Metric,
     Outcome,
@@ -57,9 +58,9 @@ class Candidates:
         return sorted(values, key=lambda text: (-values[text], text))
 
 
-def holds(where: Is, raw: Mapping[str, object]) -> bool:
-    """Whether a row's raw columns meet the condition."""
-    return (raw[where.column] == where.value) is not where.negate
+def holds(where: Iterable[Is], raw: Mapping[str, object]) -> bool:
+    """Whether a row's raw columns meet all conditions."""
+    return all((raw[condition.column] == condition.value) is not condition.negate for condition in where)
 
 
 def folded(metric: Metric, labels: Labels) -> Labels:
@@ -90,12 +91,19 @@ def _whole(flag: object) -> int:
     return int(flag) if isinstance(flag, int | float) and flag in (0, 1) else -1
 
 
-def gauge_labels(metric: Gauge, project: str, row: tuple[object, ...] | None) -> Labels:
-    """The label values under which a gauge reads a session of that project, or a row of its table."""
-    raw: dict[str, object] = {}
-    if row is not None and metric.table is not None:
-        raw = {column.name: row[1 + n] for n, column in enumerate(metric.table.columns)}
-    return tuple(label_value(value, project, raw) for value in metric.values.values())
+def row_labels(
+    values: Mapping[str, LabelValue], labels: Iterable[Label], models: Models, project: str, raw: Mapping[str, object]
+) -> Labels:
+    """The label values of one row, by its raw columns and the project of its session; not admitted yet."""
+    return tuple(
+        named(label, label_value(value, project, raw), models)
+        for label, value in zip(labels, values.values(), strict=True)
+    )
+
+
+def named(label: Label, text: str, models: Models) -> str:
+    """The label's value with spellings of models joined."""
+    return models.name(text) if label.pool == POOL else text
 
 
 def without_label(metric: Metric, label: str) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from exporter.advance import Engine
-from exporter.config import Settings
+from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
@@ -16,19 +16,21 @@ from exporter.spec import Schema
 from exporter.state import State
 
 
-async def read_once(*, settings: Settings, schema: Schema, source: Source, now: float | None) -> Publication:
-    """Read everything there is, hold nothing, and say what that makes as of ``now`` (None: the present).
+async def read_once(
+    *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
+) -> Publication:
+    """Read all that is in one source, hold nothing, and say what that makes as of ``now`` (None: the present).
 
     Raises:
         SourceError: the source cannot be read.
     """
     schema = schema_of(settings, schema)
-    rules = rules_of(settings, patient=False)
+    rules = rules_of(settings, of, patient=False)
     state = State(schema.tables)
     engine = Engine(state, schema, rules)
     clock = time.time if now is None else lambda: now
     reader = Reader(source, engine, schema, rules, clock)
-    await reader.scan(schema.metrics, first=True)
+    await reader.scan(schema.counted, first=True)
     be_born(state, schema, engine)
     while True:
         look = await reader.look()
@@ -39,7 +41,7 @@ async def read_once(*, settings: Settings, schema: Schema, source: Source, now: 
     at = clock()
     engine.end(at)
     state.counting_since = at
-    publisher = Publisher(schema, source.name, dict(settings.sources[0].labels))
+    publisher = Publisher(schema, rules, source.name, of.labels)
     publisher.note(state)
-    publisher.show(state)
+    publisher.show(state, at)
     return publisher.publish(Health(True, at, look.lag))

@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 import structlog
 
+from exporter import logs
 from exporter.advance import Engine
 from exporter.births import Births
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
-from exporter.config import Settings
+from exporter.clocks import Suspension
+from exporter.config import ConfigError, Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
@@ -28,45 +30,47 @@ from exporter.state import State, StateError
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
 
-log = structlog.get_logger()
+log = logs.get(__name__)
 
 CONNECT_EVERY_S = 60.0
 CONFIRM_AFTER_S = 5.0
 RETRY_STATE_S = 2.0
-SUSPEND_S = 60.0
 STALE_S = 15.0
 PROGRESS_EVERY_S = 5.0
 _INLINE_ROWS = 200
 
 
 class Poller:
-    """Polls one source for as long as ``run`` runs."""
+    """Polls one source, which ``of`` describes, for as long as ``run`` runs; ``directory`` is shared by all."""
 
     def __init__(
         self,
         *,
         settings: Settings,
+        of: SourceSettings,
         schema: Schema,
         source: Source,
+        directory: StateDirectory,
         telemetry: Telemetry,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self.of = of
         self.schema = schema_of(settings, schema)
-        self.rules = rules_of(settings)
+        self.rules = rules_of(settings, of)
         self.source = source
         self.telemetry = telemetry
         self.wall = wall
         self.monotonic = monotonic
         self.fingerprints = {
-            metric.name: fingerprint(metric, self.rules, self.schema.tables) for metric in self.schema.metrics
+            metric.name: fingerprint(metric, self.rules, self.schema) for metric in self.schema.counted
         }
         self.births = Births(settings.new_series_hold)
-        self.publisher = Publisher(self.schema, source.name, dict(settings.sources[0].labels))
+        self.publisher = Publisher(self.schema, self.rules, source.name, of.labels)
         self.publication: Publication | None = None
         self.ready = False
-        self.directory = StateDirectory(settings.storage.path)
+        self.directory = directory
         self.checkpoint: Checkpoint | None = None
         self._error = self._progress = self._checkpoint_error = ""
         self._last_error: tuple[float, str] | None = None
@@ -81,10 +85,9 @@ class Poller:
         self._told_at = float("-inf")
         self._suspicion: Suspicion | None = None
         self._suspected_at = float("-inf")
-        self._suspended_from = self._suspended_until = float("-inf")
-        self._drift: float | None = None
+        self._suspension = Suspension(wall, monotonic)
         self._needs_snapshot = True
-        self._warned_of_hold = False
+        self._warned_of_hold = self._rebuilt = False
 
     def _take(self, state: State) -> None:
         """Go on with this state."""
@@ -94,11 +97,16 @@ class Poller:
             self.source, self.engine, self.schema, self.rules, self.wall, self.monotonic, progress=self._note_progress
         )
 
+    @property
+    def _log(self) -> structlog.stdlib.BoundLogger:
+        """The log of this source. Not kept: the configuration of logs may change."""
+        return log.bind(source=self.source.name)
+
     def _note_progress(self, line: str) -> None:
         self._progress = line
         if self.monotonic() - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = self.monotonic()
-            log.info("scanning", progress=line)
+            self._log.info("scanning", progress=line)
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,17 +115,38 @@ class Poller:
         self.births.served(publication.number, self.monotonic())
         if self.births.too_short() and not self._warned_of_hold:
             self._warned_of_hold = True
-            log.warning(
+            self._log.warning(
                 "new_series_hold is shorter than three scrape intervals",
                 hold_s=self.births.hold_s,
                 scrape_gap_s=self.births.gap_s,
             )
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what it published is what the source holds."""
+        return self._up
+
+    @property
+    def has_told(self) -> bool:
+        """Whether it knows how the source is: a poll has ended, or its state cannot be had."""
+        return self._up or bool(self._error or self._checkpoint_error)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its publication has all metrics: none is still to be made from the rows."""
+        return self.ready and not self._unscanned()
+
+    def outlive(self) -> None:
+        """It is cancelled, and what it published is shown still: say that this is not current."""
+        if self._up:
+            self._up = False
+            self._publish()
+
     def status(self) -> SourceStatus:
         """How the source is doing now."""
         return SourceStatus(
             name=self.source.name,
-            location=str(self.settings.sources[0].database),
+            location=str(self.of.database),
             up=self._up,
             error=self._error,
             progress=self._progress,
@@ -132,6 +161,8 @@ class Poller:
             active_sessions=self.publisher.active_sessions(),
             in_flight=self.publisher.handoffs_in_flight(),
             last_error=self._last_error,
+            spending=self.publisher.spending,
+            budgets=self.publisher.budgets,
         )
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,7 +182,6 @@ class Poller:
         finally:
             if self.checkpoint is not None:
                 self.checkpoint.close()
-            self.directory.release()
 
     async def _start(self) -> None:
         """Take the state directory and load what was saved; waits, unready, while another process has it."""
@@ -174,34 +204,47 @@ class Poller:
         self.publisher.note(self.state)
         for metric in self._unscanned():
             self.publisher.drop(metric.name)
-        self.publisher.show(self.state)
+        self.publisher.show(self.state, self.wall())
         self.ready = True
         self._publish()
 
     def _load(self, checkpoint: Checkpoint) -> None:
         loaded = checkpoint.load()
         for path in loaded.set_aside:
-            log.error("checkpoint file is damaged and was set aside", file=str(path))
+            self._log.error("checkpoint file is damaged and was set aside", file=str(path))
         state = State(self.schema.tables)
         if loaded.records:
             try:
                 state.load(loaded.records, {metric.name: metric for metric in self.schema.metrics})
             except StateError as exc:
-                log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
+                self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
                 state = State(self.schema.tables)
             else:
-                self._forget_removed(state)
+                for name in state.fingerprints.keys() - self.fingerprints.keys():
+                    state.drop(name)  # declared no more
+                self._check_zone(state)
                 self._needs_snapshot = False
-                self._suspend()
+                self._suspension.begin()
         if loaded.fell_back or loaded.lost:
-            log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
+            self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
 
-    def _forget_removed(self, state: State) -> None:
-        """Metrics that are declared no more leave the state."""
-        for name in state.fingerprints.keys() - self.fingerprints.keys():
-            state.drop(name)
+    def _check_zone(self, state: State) -> None:
+        """Hold that the ledger's days are those of the configured zone, or have it made anew where that is wanted.
+
+        Raises:
+            ConfigError: they are another zone's.
+        """
+        name, ledger = self.rules.calendar.name, self.schema.ledger
+        if ledger is None or ledger.name not in state.fingerprints:
+            return
+        if self.settings.storage.rebuild_ledger and not self._rebuilt:
+            self._rebuilt = True
+            del state.fingerprints[ledger.name]
+        elif state.ledger.zone != name:
+            rule = f"source {self.source.name} keeps its ledger in {state.ledger.zone}: --rebuild-ledger makes it anew"
+            raise ConfigError("time_zone", name, rule)
 
     async def _poll_timed(self) -> None:
         began = self.monotonic()
@@ -214,7 +257,7 @@ class Poller:
         self.telemetry.polled(self.source.name, outcome, duration_s=self.monotonic() - began if did_connect else None)
 
     async def _poll(self) -> str:
-        self._watch_clocks()
+        self._suspension.watch()
         try:
             token = self.source.look()
             if self._must_connect(token):
@@ -227,10 +270,10 @@ class Poller:
             return self._failed(str(exc))
         self._last_success, self._current_at = self.wall(), self.monotonic()
         if self._error:
-            log.info("source can be read again", source=self.source.name)
+            self._log.info("source can be read again")
         self._error = self._progress = ""
-        self._watch_clocks()
-        self.engine.end(self.wall(), suspended_from=self._suspended())
+        self._suspension.watch()
+        self.engine.end(self.wall(), suspended_from=self._suspension.since)
         self._release()
         self._save()
         self._publish()
@@ -240,21 +283,7 @@ class Poller:
         """When something moved, is due without having been read since, or a minute has passed."""
         if token != self._token or self._unscanned() or self.monotonic() - self._connected_at >= CONNECT_EVERY_S:
             return True
-        return not self.reader.asked_all and self.engine.is_due(self.wall(), suspended_from=self._suspended())
-
-    def _suspended(self) -> float | None:
-        """While nothing read before then ends by time: the time of the start, or of the clocks' parting."""
-        return self._suspended_from if self.monotonic() < self._suspended_until else None
-
-    def _suspend(self) -> None:
-        self._suspended_from, self._suspended_until = self.wall(), self.monotonic() + SUSPEND_S
-
-    def _watch_clocks(self) -> None:
-        """Nothing ends by time just after the clocks parted: a machine that slept has platform rows to catch up."""
-        drift = self.wall() - self.monotonic()
-        if self._drift is not None and abs(drift - self._drift) > SUSPEND_S:
-            self._suspend()
-        self._drift = drift
+        return not self.reader.asked_all and self.engine.is_due(self.wall(), suspended_from=self._suspension.since)
 
     def _discarded(self, reason: str) -> str:
         if self.monotonic() - self._current_at > STALE_S:
@@ -264,7 +293,7 @@ class Poller:
 
     def _failed(self, reason: str) -> str:
         if reason != self._error:
-            log.error("source cannot be read", source=self.source.name, error=reason)
+            self._log.error("source cannot be read", error=reason)
         self._error = reason
         self._last_error = (self.wall(), reason)
         self._up = False
@@ -312,19 +341,19 @@ class Poller:
         now = self.monotonic()
         if self._suspicion is None or not self._suspicion.agrees(suspicion):
             self._suspicion, self._suspected_at = suspicion, now
-            log.warning("source's past looks changed; reading again", tables=sorted(suspicion.verdicts))
+            self._log.warning("source's past looks changed; reading again", tables=sorted(suspicion.verdicts))
         if now - self._suspected_at < CONFIRM_AFTER_S:
             self._token = None
             raise SourceDiscarded(f"{self.source.name}: the past looks changed; to be confirmed")
         for table, verdict in suspicion.verdicts.items():
-            log.warning("source's past has changed", table=table, kind=verdict.kind, known_to=verdict.known)
+            self._log.warning("source's past has changed", table=table, kind=verdict.kind, known_to=verdict.known)
         self.reader.revise(suspicion)
         self._suspicion = None
 
     def _unscanned(self) -> list[Metric]:
         """The metrics made from rows that are not, or not in this form, in the state."""
         made = self.state.fingerprints
-        return [metric for metric in self.schema.metrics if made.get(metric.name) != self.fingerprints[metric.name]]
+        return [metric for metric in self.schema.counted if made.get(metric.name) != self.fingerprints[metric.name]]
 
     async def _scan(self) -> None:
         unscanned = self._unscanned()
@@ -332,7 +361,7 @@ class Poller:
             return
         first = not self.state.fingerprints
         if not first:
-            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.metrics if metric.feeds}:
+            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.counted if metric.feeds}:
                 self.state.admitted.clear()  # all labels are made anew: admit as a first scan does
             self._forget(unscanned)
         try:
@@ -348,14 +377,14 @@ class Poller:
         be_born(self.state, self.schema, self.reader.engine)
         self.state.fingerprints.update({metric.name: self.fingerprints[metric.name] for metric in unscanned})
         self._needs_snapshot = True
-        log.info("scanned", metrics=len(unscanned), first=first)
+        self._log.info("scanned", metrics=len(unscanned), first=first)
 
     def _forget(self, metrics: list[Metric]) -> None:
         """Drop series that are to be made anew; where their meaning changed, counting begins anew."""
         for metric in metrics:
             if not metric.feeds:
                 continue
-            if metric.name in self.state.fingerprints:
+            if metric.name in self.state.fingerprints and metric is not self.schema.ledger:
                 self.state.counting_since = None
             self.state.drop(metric.name)
             self.publisher.drop(metric.name)
@@ -383,10 +412,10 @@ class Poller:
             self._checkpoint_failed(exc)
             return
         if self._checkpoint_error:
-            log.info("state can be saved again")
+            self._log.info("state can be saved again")
         self._checkpoint_error = ""
         self._up = self.ready = True
-        self.publisher.show(self.state)
+        self.publisher.show(self.state, now)
 
     def _write(self) -> None:
         assert self.checkpoint is not None  # noqa: S101 - made before the first poll
@@ -400,7 +429,9 @@ class Poller:
             self._compact(self.checkpoint)
         else:
             return
-        self.telemetry.saved(duration_s=self.monotonic() - began, size_bytes=self.checkpoint.size_bytes)
+        self.telemetry.saved(
+            self.source.name, duration_s=self.monotonic() - began, size_bytes=self.checkpoint.size_bytes
+        )
 
     def _compact(self, checkpoint: Checkpoint) -> None:
         """Begin a new generation when it is time; all is saved without it, so it may fail."""
@@ -408,11 +439,11 @@ class Poller:
             try:
                 checkpoint.save_snapshot(self.state.snapshot())
             except CheckpointError as exc:
-                log.warning("checkpoint cannot be compacted", error=str(exc))
+                self._log.warning("checkpoint cannot be compacted", error=str(exc))
 
     def _checkpoint_failed(self, exc: CheckpointError) -> None:
         if str(exc) != self._checkpoint_error:
-            log.error("state cannot be saved", error=str(exc))
+            self._log.error("state cannot be saved", error=str(exc))
         self._checkpoint_error = str(exc)
         self.telemetry.save_failed()
         self._up = False
@@ -423,4 +454,4 @@ class Poller:
         publication = self.publisher.publish(health)
         self.births.shown(self.publisher.held(), publication.number)
         self.publication = publication
-        self.telemetry.published(publication.samples, duration_s=self.monotonic() - began)
+        self.telemetry.published(self.source.name, publication.samples, duration_s=self.monotonic() - began)

@@ -9,23 +9,41 @@ from collections.abc import Callable, Iterable, Mapping
 
 from exporter import gauges
 from exporter.advance import Engine
+from exporter.budgets import Standing, standing
+from exporter.context import Rules
 from exporter.exposition import Distribution, Exemplar, Exposition, Publication, Value
 from exporter.gauges import Health, Readings
 from exporter.spec import Counter, Gauge, Schema
+from exporter.spending import lines, spending
 from exporter.state import Buckets, Labels, Series, State
+from exporter.view import BudgetLine, Spending
+
+_MINUTE_S = 60.0
 
 
 class Publisher:
     """What of one source is shown."""
 
-    def __init__(self, schema: Schema, source: str, constants: Mapping[str, str]) -> None:
+    def __init__(self, schema: Schema, rules: Rules, source: str, constants: Mapping[str, str]) -> None:
         self.schema = schema
+        self.rules = rules
         self.source = source
         self.exposition = Exposition(schema.metrics, {source: {"source": source, **constants}})
         self._changed: set[Series] = set()
         self._removed: set[tuple[str, Labels]] = set()
         self._held: set[Series] = set()
         self._readings: Readings = {}
+        self._calendar: Readings = {}
+        self._booked: tuple[int, int] = (-1, -1)
+        """Of what the calendar's gauges were read: the ledger's version, and the minute."""
+        self.standings: dict[str, Standing] = {}
+        """How the budgets stand, by name, as far as it is saved."""
+        self.spending: Spending | None = None
+        """What was spent, for the pages, as far as it is saved; None where there is no ledger."""
+        self.budgets: tuple[BudgetLine, ...] = ()
+        self.shared_spend: dict[str, float] = {}
+        """What was booked against budgets that are shared with other sources, by name, as far as it is saved."""
+        self._shared = {budget.name for budget in rules.budgets if budget.shared}
         self._stale = True
         self._shown: Readings = {}
         self._state: State | None = None
@@ -36,21 +54,38 @@ class Publisher:
             self._changed = {found for series in state.series.values() for found in series.values()}
             self._state = state
             self._stale = True
+            self._booked = (-1, -1)
         self._changed |= state.changed_series
         self._removed |= state.removed_series
-        self._stale |= bool(self._changed or self._removed or state.changed_flights or state.changed_sessions)
+        changed = (self._changed, self._removed, state.changed_flights, state.changed_sessions, state.changed_current)
+        self._stale |= any(changed)
 
-    def show(self, state: State) -> None:
-        """What was noted is saved: it may be seen from the next publish on."""
+    def show(self, state: State, now: float) -> None:
+        """What was noted is saved: it may be seen from the next publish on, gauges as of Unix time ``now``."""
         for metric, labels in self._removed:
             self.exposition.remove(self.source, metric, labels)
         for found in self._changed:
-            self.exposition.set(self.source, found.metric, found.labels, shown_value(found))
+            if self._is_shared(found):
+                self.shared_spend[found.labels[0]] = found.value  # type: ignore[union-attr]
+            else:
+                self.exposition.set(self.source, found.metric, found.labels, shown_value(found))
         self._held = set(state.held)
         self._changed, self._removed = set(), set()
         if self._stale:
-            self._readings = gauges.read(state, self.schema.metrics, Health(True))
+            self._readings = gauges.read_state(state, self.schema, self.rules)
             self._stale = False
+        booked = (state.ledger.version, int(now // _MINUTE_S))
+        if booked != self._booked:
+            budgets, calendar = self.rules.budgets, self.rules.calendar
+            self.standings = {budget.name: standing(budget, state.ledger, calendar, now) for budget in budgets}
+            own = {name: found for name, found in self.standings.items() if name not in self._shared}
+            self._calendar = gauges.read_calendar(state, self.schema, self.rules, own, now)
+            self.spending = None if self.schema.ledger is None else spending(state.ledger, calendar, now)
+            self.budgets = lines(budgets, self.standings)
+            self._booked = booked
+
+    def _is_shared(self, found: Series) -> bool:
+        return found.metric == self.schema.own.budget_spend.name and found.labels[0] in self._shared
 
     def drop(self, metric: str) -> None:
         """A metric's series are to be made anew: stop showing the old ones when the new ones are shown."""
@@ -62,11 +97,7 @@ class Publisher:
 
     def publish(self, health: Health) -> Publication:
         """The bytes of what may be seen, with how the source is doing now."""
-        readings = dict(self._readings)
-        fresh = gauges.read(State(()), self.schema.metrics, health)
-        for name, values in fresh.items():
-            if values:
-                readings[name] = values
+        readings = self._readings | self._calendar | gauges.read_health(self.schema.metrics, health)
         for name, values in readings.items():
             before = self._shown.get(name, {})
             for labels in before.keys() - values.keys():
@@ -144,6 +175,7 @@ def be_born(state: State, schema: Schema, engine: Engine) -> None:
     wanted += [(counter, (table.label,)) for counter in (own.rows_read, own.dropped) for table in tables]
     reasons = own.rejected.labels[1].closed
     wanted += [(own.rejected, (table.label, reason)) for table in tables for reason in reasons]
+    wanted += [(own.budget_spend, (budget.name,)) for budget in engine.rules.budgets]
     wanted += [
         (own.overflow, (metric.name, label.name))
         for metric in schema.metrics

@@ -21,6 +21,8 @@ from exporter.state import Row, State
 ROWS = 2_500
 """Rows of one transaction. A long one holds up a writer in rollback-journal mode, and lets a WAL grow (5,000 rows were
 no trouble); twice as many cost 2 MB more of memory and make a scan a twentieth quicker."""
+NEWEST_ROWS = 1_000
+"""Rows of a mutable table that are looked at, the newest."""
 YOUNG_S = 600.0
 PATIENT_S = 60.0
 """Rows in flight, and sessions without activity, for more than ten minutes are read again once a minute."""
@@ -155,7 +157,48 @@ class Reader:
             if room <= 0:
                 break
         over = await self._over(snapshot, reads, layout)
-        return Look(Batch(at, reads, over), more=room <= 0, layout=layout, lag=lag)
+        current = await self._newest(snapshot) if again else {}
+        of_sessions = await self._of_sessions(snapshot, reads)
+        return Look(Batch(at, reads, over, current, of_sessions), more=room <= 0, layout=layout, lag=lag)
+
+    async def _newest(self, snapshot: Snapshot) -> dict[str, list[Row]]:
+        """The newest rows of the mutable tables; of one that is not there, none."""
+        found: dict[str, list[Row]] = {}
+        for table in self.schema.newest:
+            present = await self._present(snapshot, table)
+            sql = queries.newest(table, present)
+            rows = await snapshot.fetch(sql, {"limit": NEWEST_ROWS}, label=table.label) if present else []
+            found[table.name] = rows
+        return found
+
+    async def _of_sessions(self, snapshot: Snapshot, reads: Sequence[TableRead]) -> dict[str, dict[object, list[Row]]]:
+        """The rows, in mutable tables, of the open sessions that were read now, by session id."""
+        keys = self._sessions_read(reads)
+        found: dict[str, dict[object, list[Row]]] = {}
+        for table in self.schema.of_sessions if keys else ():
+            rows = found[table.name] = {key: [] for key in keys}
+            present = await self._present(snapshot, table)
+            if (table.session or "") in present:
+                sql = queries.by_sessions(table, present)
+                place = 1 + [column.name for column in table.columns].index(table.session or "")
+                for row in await snapshot.fetch(sql, {"keys": json.dumps(keys)}, label=table.label):
+                    rows.setdefault(row[place], []).append(row)
+        return found
+
+    def _sessions_read(self, reads: Sequence[TableRead]) -> list[str]:
+        """The ids of the sessions whose rows were read, new ones and open ones."""
+        rows = [row for read in reads if read.table.is_sessions for row in (*read.rows, *read.again)]
+        sessions = self.schema.sessions
+        if sessions is None or not rows:
+            return []
+        place = self.engine.context.place(sessions, sessions.session)
+        return list(dict.fromkeys(key for row in rows if isinstance(key := row[place], str) and key))
+
+    async def _present(self, snapshot: Snapshot, table: Table) -> frozenset[str]:
+        """The columns that a mutable table has; none where it is not there, or has no id."""
+        info = await snapshot.table(table.name)
+        columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
+        return columns if "id" in columns else frozenset()
 
     async def _above(self, snapshot: Snapshot, table: Table, layout: Layout, limit: int) -> list[Row]:
         cursor = self.state.tables[table.name].cursor
@@ -282,7 +325,7 @@ class Reader:
         """The tables a scan of ``metrics`` reads: their own, and for sessions all that make up a session."""
         feeds = [feed for metric in metrics for feed in metric.feeds]
         if any(feed.table.virtual for feed in feeds):
-            return [table.name for table in self.schema.tables]
+            return [table.name for table in self.schema.tables if table.is_sessions or table.session]
         sessions = [table.name for table in self.schema.tables if table.is_sessions]
         return [*sessions, *(feed.table.name for feed in feeds)]
 

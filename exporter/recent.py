@@ -144,7 +144,7 @@ class Eyes:
             self._event(shown, raw, now)
             for raw in raws
             for shown in kinds
-            if shown.where is None or holds(shown.where, raw)
+            if shown.where is None or holds((shown.where,), raw)
         ]
 
     def _event(self, shown: Shown, raw: Raw, now: float) -> Event:
@@ -154,7 +154,7 @@ class Eyes:
             at=at,
             session=_linkable(raw[shown.table.session or ""]),
             project=UNKNOWN,
-            who=" / ".join(dict.fromkeys(label_value(value, "", raw) for value in shown.who)),
+            who=self._who(shown, raw),
             what=_named(shown.what, raw),
             result=self._result(shown, raw, at, now),
             error=_named(shown.error, raw),
@@ -162,12 +162,17 @@ class Eyes:
             cost_usd=_number(shown.table, shown.cost, raw),
         )
 
+    def _who(self, shown: Shown, raw: Raw) -> str:
+        named = " / ".join(dict.fromkeys(label_value(value, "", raw) for value in shown.who))
+        return self.rules.models.name(named) if shown.is_model else named
+
     def _result(self, shown: Shown, raw: Raw, at: float | None, now: float) -> Result:
         if shown.outcome is None:
             return ""
         flag = raw[shown.outcome]
-        if flag is None and shown.table.final_when == shown.outcome and at is not None:
-            return "in flight" if now - at < self.rules.in_flight_timeout_s else "unknown"
+        if flag is None and shown.table.final_when == shown.outcome:
+            timed_out = at is None or now - at >= self.rules.in_flight_timeout_s
+            return "unknown" if timed_out else "in flight" if shown.waits else ""
         return "success" if flag == 1 else "failure" if flag == 0 else "unknown"
 
     def _time(self, value: object, now: float) -> float | None:

@@ -11,6 +11,7 @@ from exporter.spec import (
     Col,
     Const,
     Counter,
+    Current,
     Feed,
     FirstOf,
     Gauge,
@@ -19,6 +20,7 @@ from exporter.spec import (
     Json,
     Label,
     LabelValue,
+    Lacks,
     Metric,
     Number,
     Outcome,
@@ -74,6 +76,18 @@ _READINGS: Final[Mapping[Reading, str]] = {
     "last_success": "the last poll",
     "lag": "the last poll: the highest ids there are, less the highest read",
     "last_event": "the newest time read from the table",
+    "current": "as the rows are now",
+    "model_info": "the models that have been seen or are configured; the newest row of `model_performance`, "
+    "`routing_decisions` or `model_capacity_thresholds` that names a vendor",
+    "ledger": "the ledger: hand-offs, sub-agents and tools that are final, on the day of their time",
+    "ledger_median": "the ledger's last seven whole days",
+    "period_start": "the calendar",
+    "period_end": "the calendar",
+    "budget_limit": "the configuration's `budgets`",
+    "budget_spent": "the ledger, for what the budget is for",
+    "budget_projected": "the ledger, by the hour",
+    "budget_start": "the calendar",
+    "budget_end": "the calendar",
 }
 
 # of the virtual table of sessions that end, whose rows the exporter makes itself
@@ -84,6 +98,15 @@ _MADE: Final[Mapping[str, str]] = {
     "cost": "the `cost` of the session's hand-offs, sub-agents and tools",
     "handoffs": "the session's hand-offs",
     "subagents": "the session's sub-agents",
+    "reason": "what came before, or `{table}.metadata` at `$.route_reason`",
+}
+_VIRTUAL: Final[Mapping[str, str]] = {
+    "session_ends": "the sessions that end",
+    "handoff_escalations": "the hand-offs that are escalations",
+}
+_VIRTUAL_MOMENTS: Final[Mapping[str, str]] = {
+    "session_ends": "when the session ends",
+    "handoff_escalations": "when it and the one before it have their results",
 }
 
 _OWN_LABELS: Final[Mapping[str, str]] = {
@@ -92,6 +115,12 @@ _OWN_LABELS: Final[Mapping[str, str]] = {
     "reason": "see [rejected values](#rejected-values)",
     "metric": "a metric's name",
     "label": "an open label of that metric",
+    "budget": "the budget's name",
+    "project": "`project_name` of the row's session",
+    "period": "the calendar's period",
+    "model": "the models that are known",
+    "vendor": "the configuration, else the newest row that names one",
+    "tier": "the configuration, else how the model's name begins",
     "outcome": "how the poll ended",
     "version": "the exporter's version",
     "python_version": "Python's version",
@@ -198,18 +227,31 @@ def _origins(metric: Metric) -> Iterator[str]:
     """A line for each source of the metric's numbers."""
     for feed in metric.feeds:
         fixed = [f"`{name}` {_code(value.value)}" for name, value in feed.labels.items() if isinstance(value, Const)]
-        yield f"{_amount(feed)}{_condition(feed.where)}, {_moment(feed)}" + (f": {', '.join(fixed)}" if fixed else "")
+        yield f"{_amount(feed)}{_condition(feed.table, feed.where)}, {_moment(feed)}" + (
+            f": {', '.join(fixed)}" if fixed else ""
+        )
     if isinstance(metric, Gauge):
         rows = f"`{metric.table.label}`, " if metric.table else ""
+        yield from (_current(current) for current in metric.of)
         yield f"{rows}{_READINGS[metric.reading]}"
     elif not metric.feeds:
         yield "the exporter's state, which outlives a restart; born at 0"
 
 
+def _current(current: Current) -> str:
+    columns = " plus ".join(_number(current.table, name) for name in current.value)
+    fixed = [f"`{name}` {_code(value.value)}" for name, value in current.labels.items() if isinstance(value, Const)]
+    which = "the rows of active sessions, added up"
+    if current.newest_per:
+        which = f"the newest row of each {' and '.join(map(_code, current.newest_per))}"
+    most = f", the {current.most[1]} with the highest `{current.most[0]}`" if current.most else ""
+    return f"{columns}: {which}{most}" + (f": {', '.join(fixed)}" if fixed else "")
+
+
 def _amount(feed: Feed) -> str:
     match feed.value:
         case None if feed.table.virtual:
-            return "the sessions that end"
+            return _VIRTUAL[feed.table.name]
         case None:
             return f"the rows of `{feed.table.label}`"
         case Plus(column, plus):
@@ -234,15 +276,22 @@ def _column(table: Table, name: str) -> str:
     return f"`{table.name}.{name}`"
 
 
-def _condition(where: Is | None) -> str:
-    if where is None:
-        return ""
-    return f" where `{where.column}` is {'not ' if where.negate else ''}`{where.value}`"
+def _condition(table: Table, where: Sequence[Is]) -> str:
+    texts = [_is(table, condition) for condition in where]
+    return f" where {' and '.join(texts)}" if texts else ""
+
+
+def _is(table: Table, condition: Is) -> str:
+    declared = table.column(condition.column)
+    if isinstance(declared, Lacks):
+        return f"`{declared.column}` is NULL and `{declared.used}` above 0"
+    value = "NULL" if condition.value is None else _code(str(condition.value))
+    return f"`{condition.column}` is {'not ' if condition.negate else ''}{value}"
 
 
 def _moment(feed: Feed) -> str:
     if feed.table.virtual:
-        return "when the session ends"
+        return _VIRTUAL_MOMENTS[feed.table.name]
     if feed.at == "final" and feed.table.final_when:
         return f"when `{feed.table.final_when}` is there, or at `in_flight_timeout`"
     return "when the row is first read"
@@ -253,6 +302,8 @@ def _label_origin(metric: Metric, label: Label) -> str:
     values = [(feed.labels[label.name], feed.table) for feed in metric.feeds]
     if isinstance(metric, Gauge) and metric.table is not None:
         values.append((metric.values[label.name], metric.table))
+    if isinstance(metric, Gauge):
+        values += [(current.labels[label.name], current.table) for current in metric.of]
     if not values:
         return _OWN_LABELS[label.name]
     made = dict.fromkeys(_made_from(value, table) for value, table in values if not isinstance(value, Const))
@@ -297,7 +348,7 @@ def _share(one: Metric, other: Metric) -> bool:
 
 
 def _same_things(one: Feed, other: Feed) -> bool:
-    apart = one.where is not None and other.where is not None and one.where != other.where
+    apart = bool(one.where and other.where and one.where != other.where)
     return (one.table.name, one.value, one.at) == (other.table.name, other.value, other.at) and not apart
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
-from exporter.config import Settings
+from exporter.budgets import Budget
+from exporter.config import BudgetSettings, Settings, SourceSettings
 from exporter.context import Rules
 from exporter.groups import Caps
 from exporter.labels import without_label
-from exporter.spec import Counter, Gauge, Metric, Schema, Table
+from exporter.localtime import Calendar
+from exporter.models import POOL, Models
+from exporter.spec import Counter, Escalation, Gauge, Ledger, Metric, Schema
+from exporter.values import label_text
 
 
 def schema_of(settings: Settings, schema: Schema) -> Schema:
@@ -21,7 +25,7 @@ def schema_of(settings: Settings, schema: Schema) -> Schema:
         SpecError: a metric or label to drop is not there, or cannot be dropped.
     """
     dropped = settings.labels.drop
-    metrics = {metric.name: _without(metric, dropped.get(metric.name, ())) for metric in schema.metrics}
+    metrics = {metric.name: _without(metric, dropped.get(metric.name, ())) for metric in schema.counted}
     return schema.only(_knowing(metric, metrics) for metric in metrics.values())
 
 
@@ -41,16 +45,58 @@ def _without(metric: Metric, labels: tuple[str, ...]) -> Metric:
     return metric
 
 
-def rules_of(settings: Settings, *, patient: bool = True) -> Rules:
-    """The rules of counting that the settings make."""
+def rules_of(settings: Settings, of: SourceSettings, *, patient: bool = True) -> Rules:
+    """The rules of counting that the settings make for a source."""
+    models, budgets = models_of(settings), budgets_of(settings, of)
     return Rules(
         idle_timeout_s=settings.session_idle_timeout,
         in_flight_timeout_s=settings.in_flight_timeout,
         max_in_flight=settings.max_in_flight,
         zone=zone_of(settings.naive_time_zone),
         caps=Caps(settings.max_label_values, settings.max_series_per_metric),
+        models=models,
+        calendar=Calendar(zone_of(settings.time_zone), settings.time_zone),
+        budgets=budgets,
+        named=(*((POOL, name) for name in _models_named(settings)), *_named(budgets)),
         patient=patient,
     )
+
+
+def models_of(settings: Settings) -> Models:
+    """What the settings say of models, by the label values they are counted under."""
+    vendors = {label_text(name)[0]: model.vendor for name, model in settings.models.items() if model.vendor}
+    tiers = {label_text(name)[0]: model.tier for name, model in settings.models.items() if model.tier}
+    aliases = {label_text(name)[0]: label_text(into)[0] for name, into in settings.model_aliases.items()}
+    return Models(aliases, vendors, tiers)
+
+
+def _models_named(settings: Settings) -> list[str]:
+    names = (*settings.models, *settings.model_aliases.values())
+    return list(dict.fromkeys(label_text(name)[0] for name in names))
+
+
+def budgets_of(settings: Settings, source: SourceSettings) -> tuple[Budget, ...]:
+    """The budgets of one source."""
+    return tuple(_budget(budget) for budget in settings.budgets if _is_of(budget, source))
+
+
+def _is_of(budget: BudgetSettings, source: SourceSettings) -> bool:
+    if budget.tenant is not None:
+        return source.labels.get("tenant") == budget.tenant
+    return budget.source in (None, source.name)
+
+
+def _budget(settings: BudgetSettings) -> Budget:
+    kind, value = settings.scoped
+    value = label_text(value or None)[0]
+    return Budget(settings.name, settings.limit_usd, settings.period, kind, value, shared=settings.tenant is not None)
+
+
+def _named(budgets: Iterable[Budget]) -> Iterator[tuple[str, str]]:
+    """The label values that budgets are for."""
+    for budget in budgets:
+        if budget.scope != "all":
+            yield budget.scope, budget.value
 
 
 def zone_of(name: str) -> tzinfo:
@@ -58,15 +104,24 @@ def zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
-def fingerprint(metric: Metric, rules: Rules, tables: Sequence[Table]) -> str:
+def fingerprint(metric: Metric, rules: Rules, schema: Schema) -> str:
     """The digest of all that makes the metric's numbers: its declaration and, where it counts rows, the rules.
 
-    What sessions add up from their events makes the metrics of their ends.
+    What sessions add up from their events makes the metrics of their ends; the tiers make escalations; the time zone
+    makes the ledger.
     """
     if not metric.feeds:
         return metric.fingerprint()
-    of_ends = any(feed.table.virtual for feed in metric.feeds)
-    tallies = [table.tally for table in tables] if of_ends else []
+    virtual = {feed.table.name for feed in metric.feeds if feed.table.virtual}
+    tallies = [table.tally for table in schema.tables] if schema.ends.name in virtual else []
+    escalation: Escalation | None = schema.escalation if schema.escalation.found.name in virtual else None
     timeouts = (rules.idle_timeout_s, rules.in_flight_timeout_s)
-    made_by = (timeouts, str(rules.zone), repr(rules.caps), repr(tallies))
+    made_by: tuple[object, ...] = (timeouts, str(rules.zone), repr(rules.caps), repr(tallies))
+    if any(label.pool == POOL for label in metric.labels) or escalation is not None:
+        made_by = (*made_by, sorted(rules.models.aliases.items()))
+    if escalation is not None:
+        declared = (escalation.model, escalation.task, escalation.reason, escalation.unavailable)
+        made_by = (*made_by, sorted(rules.models.tiers.items()), declared)
+    if isinstance(metric, Ledger):
+        made_by = (*made_by, rules.calendar.name)
     return metric.fingerprint(made_by=made_by)

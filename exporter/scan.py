@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from exporter.advance import WAIT_S, Engine, Events
 from exporter.context import Context, Rules
+from exporter.escalations import Finder, ScannedEscalations
 from exporter.fold import Columns
 from exporter.labels import Candidates, folded
+from exporter.ledger import Account, Ledger
 from exporter.memory import EVERY
 from exporter.sessionbook import SessionBook
 from exporter.sessions import Sessions
-from exporter.spec import OTHER, UNKNOWN, Metric, Schema, Table
+from exporter.spec import OTHER, UNKNOWN, Label, Metric, Schema, Table
 from exporter.state import Buckets, Cell, Flight, Labels, Row, State
 
 
@@ -34,8 +36,15 @@ class Scan:
         self.rules = rules
         self.first = first
         self.candidates = Candidates()
-        self.context = Context(self.state, schema, rules, self.candidates, again=not first)
+        self.ledger = Ledger()
+        self.context = Context(self.state, schema, rules, self.candidates, again=not first, ledger=self.ledger)
         self.book = SessionBook(self.context, Sessions(bulk=True))
+        finder = Finder(self.context, schema.escalation)
+        self.escalations = ScannedEscalations(finder, self.book.sessions, rules.in_flight_timeout_s)
+        self._last_time: dict[str, float] = {}
+        """Of each table the newest row's event time, where it had a usable one."""
+        self._begun: dict[str, tuple[int, float]] = {}
+        """Of each table the id of the first row, and the time by which it is booked."""
         self._sealed = False
         self._ordinals = dict.fromkeys((table.name for table in schema.tables), 0)
         self._late_slots = array("q")
@@ -49,12 +58,10 @@ class Scan:
         """Take in the next rows of a table. From the id ``dense_from`` on, every row is remembered."""
         if not rows:
             return
+        self.context.keeper.begin(at)
         if self.first:
             self._remember(table, rows, dense_from)
             self.state.add(self.engine.own.rows_read, (table.label,), len(rows))
-        else:
-            flights = self.state.tables[table.name].flights
-            rows = [row for row in rows if row[0] not in flights] if flights else rows
         if table.is_sessions:
             if self.first:
                 self._reach(table, rows, self.context.event_times(table, rows, at), at)
@@ -79,47 +86,70 @@ class Scan:
         if not self._sealed:
             self.book.sessions.seal()
             self._sealed = True
-        if not rows:
-            return
         found = self.context.event_times(table, rows, at, reject=True)
+        booked = self._booked(table, rows, found, at)
+        self._begun.setdefault(table.name, (rows[0][0], booked[0]))  # type: ignore[arg-type]
         if self.first:
             self._reach(table, rows, found, at)
         keys = self.context.column(table, rows, table.session)
         slots = self.book.sessions.find(keys)
         self.book.touch(slots, found)
-        projects = self._projects(keys, slots, found, at)
-        events = Events(list(rows), found, projects, slots)
+        projects = self._projects(table, keys, slots, found, at)
+        self.context.note_vendors(table, rows, found)
         known = [project or UNKNOWN for project in projects]
         self.context.folds[table.name, "first"].count(Columns(rows, known, found))
-        self._sort_out(table, events, at)
+        self._sort_out(table, Events(list(rows), found, projects, slots), booked, at)
+
+    def _booked(self, table: Table, rows: Sequence[Row], found: Sequence[float], at: float) -> Sequence[float]:
+        """The times by which the ledger books the rows: of one without a usable time, that of the row before."""
+        if at not in found:
+            self._last_time[table.name] = found[-1]
+            return found
+        last = self._last_time.get(table.name, at)
+        booked: list[float] = []
+        for time, usable in zip(found, self.context.has_time(table, rows, at), strict=True):
+            last = time if usable else last
+            booked.append(last)
+        self._last_time[table.name] = last
+        return booked
 
     def _projects(
-        self, keys: Sequence[object], slots: Sequence[int], found: Sequence[float], at: float
+        self, table: Table, keys: Sequence[object], slots: Sequence[int], found: Sequence[float], at: float
     ) -> list[str | None]:
         """Each event's project. Only what happened just now waits for its session's row (None), nothing historic."""
         book = self.book.sessions.project
         names: list[str | None] = [book[slot] if slot >= 0 else UNKNOWN for slot in slots]
-        if self.first and self.rules.patient and found and max(found) > at - WAIT_S:
+        if self.first and table.session and self.rules.patient and found and max(found) > at - WAIT_S:
             for n, (slot, key, time) in enumerate(zip(slots, keys, found, strict=True)):
                 if slot < 0 and key and time > at - WAIT_S:
                     names[n] = None
         return names
 
-    def _sort_out(self, table: Table, events: Events, at: float) -> None:
+    def _sort_out(self, table: Table, events: Events, booked: Sequence[float], at: float) -> None:
         """Count what is final or was due before now; keep the rest in flight."""
         flags = self.context.column(table, events.rows, table.final_when)
         no_result = set() if table.final_when is None else {n for n, flag in enumerate(flags) if flag is None}
-        kept = {n for n, project in enumerate(events.projects) if project is None}
-        if self.first:
-            timeout = self.rules.in_flight_timeout_s
-            kept |= {n for n in no_result if events.times[n] + timeout > at}
+        kept = self._in_flight(table, events, no_result, at)
+        if self.escalations.finder.concerns(table):
+            self.escalations.take(events.rows, events.slots, events.projects, events.times, kept=kept)
         if not kept and not no_result:
-            self._count(table, events, counted_late=False)
+            self._count(table, events, booked)
             return
-        positions = range(len(events.rows))
-        self._count(table, events.only([n for n in positions if n not in kept and n not in no_result]))
-        self._count(table, events.only(sorted(no_result - kept)), counted_late=True)
-        self._keep(table, events.only(sorted(kept)), at)
+        final = [n for n in range(len(events.rows)) if n not in kept and n not in no_result]
+        timed_out = sorted(no_result - kept)
+        self._count(table, events.only(final), [booked[n] for n in final])
+        self._count(table, events.only(timed_out), [booked[n] for n in timed_out], counted_late=True)
+        if self.first:
+            self._keep(table, events.only(sorted(kept)), at)
+
+    def _in_flight(self, table: Table, events: Events, no_result: set[int], at: float) -> set[int]:
+        """The positions of the rows that do not count yet: those that the state has in flight, or will have."""
+        if not self.first:
+            flights = self.state.tables[table.name].flights
+            return {n for n, row in enumerate(events.rows) if row[0] in flights} if flights else set()
+        timeout = self.rules.in_flight_timeout_s
+        waiting = {n for n, project in enumerate(events.projects) if project is None}
+        return waiting | {n for n in no_result if events.times[n] + timeout > at}
 
     def _keep(self, table: Table, events: Events, at: float) -> None:
         for row, time, project in zip(events.rows, events.times, events.projects, strict=True):
@@ -130,12 +160,13 @@ class Scan:
         fold = self.context.folds[table.name, "final"]
         fold.touch([project for project, _ in known], [row for _, row in known])
 
-    def _count(self, table: Table, events: Events, *, counted_late: bool = False) -> None:
+    def _count(self, table: Table, events: Events, booked: Sequence[float], *, counted_late: bool = False) -> None:
         """Count rows. What timed out belongs to its session only if that was not over yet: ``finish`` knows."""
         if not events.rows:
             return
         projects = [project or UNKNOWN for project in events.projects]
-        values = self.context.folds[table.name, "final"].count(Columns(events.rows, projects, events.times))
+        batch = Columns(events.rows, projects, events.times, booked)
+        values = self.context.folds[table.name, "final"].count(batch)
         costs = values.get(table.tally.cost) if table.tally else None
         if not counted_late:
             self.book.tally(table, events.rows, events.slots, events.times, costs)
@@ -151,6 +182,8 @@ class Scan:
     def finish(self, at: float) -> list[int]:
         """End the sessions that are over; the row ids of those that are open, to be read again for ``adopt``."""
         self._tally_late()
+        book, idle = self.book.sessions, self.rules.idle_timeout_s
+        self.escalations.finish(lambda slot: book.final_at(slot, idle)[0])
         return self._end_sessions(at)
 
     def _tally_late(self) -> None:
@@ -186,6 +219,35 @@ class Scan:
         for metric in self.schema.metrics:
             if metric.feeds:
                 self._settle_metric(metric, refused)
+        if self.schema.ledger is not None:
+            self._settle_ledger(self.schema.ledger.labels, refused)
+
+    def _settle_ledger(self, labels: Sequence[Label], refused: Mapping[str, set[str]]) -> None:
+        """Take the books over, with the label values that were admitted."""
+        pools = [label.pool for label in labels]
+
+        def admitted(account: Account) -> Account:
+            project, component, model = (
+                OTHER if text in refused.get(pool, ()) else text for pool, text in zip(pools, account, strict=False)
+            )
+            return project, component, model
+
+        self.ledger.rename(admitted)
+        self.state.ledger.replace(self.ledger, after=None if self.first else self._kept_until())
+        self.state.ledger.zone = self.rules.calendar.name
+
+    def _kept_until(self) -> int | None:
+        """The last day that the ledger keeps as it was: rows of it are gone. None where nothing is gone."""
+        kept: list[int] = []
+        ledger = self.schema.ledger
+        for name in {feed.table.name for feed in ledger.feeds} if ledger else ():
+            remembered = self.state.tables[name].memory.ids
+            id_, time = self._begun.get(name, (None, 0.0))
+            if id_ is None and remembered:
+                kept.append(self.context.keeper.today)
+            elif id_ is not None and remembered and remembered[0] < id_:
+                kept.append(self.rules.calendar.day(time))
+        return max(kept, default=None)
 
     def adopt(self, asked: Sequence[int], rows: Sequence[Row], at: float) -> None:
         """Take the open sessions, read again for their ids, into the state; those that are gone are lost."""
@@ -194,6 +256,7 @@ class Scan:
             return
         bulk = self.book.sessions
         slots = {bulk.id[slot]: slot for slot in bulk.slots()}
+        of_state: dict[int, int] = {}
         for session in self.book.parse(table, rows, at):
             old = slots[session.id]
             sessions = self.state.sessions
@@ -203,7 +266,10 @@ class Scan:
             sessions.handoffs[slot] = bulk.handoffs[old]
             sessions.subagents[slot] = bulk.subagents[old]
             self.state.changed_sessions.add(sessions.id[slot])
+            of_state[old] = slot
             del slots[session.id]
+        for slot, task, links in self.escalations.remembered(of_state):
+            self.state.sessions.chains.setdefault(slot, {})[task] = links
         for id_ in set(slots).intersection(asked):
             self.book.end(slots[id_], "lost")
         self.book.count_ends()

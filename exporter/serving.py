@@ -1,6 +1,6 @@
 """The running server: it listens, polls, reloads, and stops within five seconds.
 
-The poller is owned by a TaskGroup: if it dies of a bug, the process ends, rather than serve old numbers as
+The pollers are owned by a TaskGroup: if one dies of a bug, the process ends, rather than serve old numbers as
 new.
 """
 
@@ -14,19 +14,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Protocol
 
 from aiohttp import web
 
 from exporter import logs
 from exporter.config import ConfigError, Settings
-from exporter.options import LISTEN_ADDRESS, OperationError
+from exporter.options import LISTEN_ADDRESS, Model, OperationError
 from exporter.settingtypes import reachable
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
-from exporter.web.pages import Window
+from exporter.web.pages import Windows
 
 log = logs.get(__name__)
 
@@ -47,42 +47,75 @@ Job = Callable[[], Coroutine[None, None, None]]
 
 
 class Running(Polled, Protocol):
-    """A poller that runs until it is cancelled."""
+    """Pollers that run until they are cancelled."""
 
     async def run(self) -> None:
         """Poll until cancelled; what it raises is a bug."""
 
+    def apply(self, settings: Settings) -> None:
+        """Poll by these settings from now on."""
+
+
+_FIXED = ("web", "storage", "time_zone")
+"""What is as it was at the start until the next one."""
+
 
 class Reloader:
-    """Reads the configuration again, and applies what can change while running: the logs' level and form."""
+    """Reads the configuration again, and has it applied but for what only a start can change.
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings], telemetry: Telemetry) -> None:
+    ``settings`` are those the process was started by, ``load`` reads them anew, ``apply`` has pollers follow them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        load: Callable[[], Settings],
+        apply: Callable[[Settings], None],
+        telemetry: Telemetry,
+    ) -> None:
         self._settings = settings
         self._load = load
+        self._apply = apply
         self._telemetry = telemetry
 
     def __call__(self) -> str:
         """Reload; returns the error (the old configuration stays) or nothing."""
         try:
-            settings = self._load()
+            read = self._load()
         except ConfigError as exc:
             self._telemetry.reloaded(successful=False, now=time.time())
             log.error("configuration is wrong, the old one stays", error=str(exc))
             return str(exc)
+        self._follow(read.model_copy(update={name: getattr(self._settings, name) for name in _FIXED}))
         self._telemetry.reloaded(successful=True, now=time.time())
-        self._apply(settings)
+        if waiting := ",".join(self._waiting(read)):
+            log.warning("a restart is needed to apply all of the configuration", waiting=waiting)
         return ""
 
-    def _apply(self, settings: Settings) -> None:
-        names = (name for name in type(settings).model_fields if name != "log")
-        waiting = [name for name in names if getattr(settings, name) != getattr(self._settings, name)]
-        if settings.log != self._settings.log:
+    def _follow(self, settings: Settings) -> None:
+        changed = _changes(self._settings, settings)
+        if not changed:
+            log.info("configuration read; nothing changed")
+            return
+        self._apply(settings)
+        self._settings = settings
+        if "log" in changed:
             logs.configure(settings.log.level, settings.log.format)
-            self._settings = self._settings.model_copy(update={"log": settings.log})
-        if waiting:
-            log.warning("configuration read; a restart is needed to apply it", changed=",".join(waiting))
-        else:
-            log.info("configuration read")
+        log.info("configuration applied", changed=",".join(changed))
+
+    def _waiting(self, read: Settings) -> Iterator[str]:
+        """The keys that were changed, and are applied by a restart only."""
+        for name in _FIXED:
+            before, after = getattr(self._settings, name), getattr(read, name)
+            if isinstance(before, Model):
+                yield from (f"{name}.{key}" for key in _changes(before, after))
+            elif before != after:
+                yield name
+
+
+def _changes(before: Model, after: Model) -> list[str]:
+    return [name for name in type(after).model_fields if getattr(before, name) != getattr(after, name)]
 
 
 async def serve(
@@ -91,23 +124,23 @@ async def serve(
     poller: Running,
     telemetry: Telemetry,
     load: Callable[[], Settings],
-    windows: Sequence[Window] = (),
+    windows: Windows | None = None,
     metrics: Sequence[Metric] = (),
     announce: Callable[[str], None] = lambda url: None,
     beside: Job | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then finish the scrapes in hand and let the poller save.
+    """Serve until SIGTERM or SIGINT; then finish the scrapes in hand.
 
     ``load`` reads the settings anew at SIGHUP. ``announce`` is told the address of the page when it can be
     reached. ``windows`` are what the pages look at the sources through, ``metrics`` what they explain. ``beside``
-    runs as long as the poller.
+    runs as long as the pollers.
 
     Raises:
         ListenError: an address is taken, or none of this machine's.
-        ExceptionGroup: the poller, or what runs beside it, failed.
+        ExceptionGroup: a poller, or what runs beside it, failed.
     """
     give_memory_back()
-    reload = Reloader(settings, load, telemetry)
+    reload = Reloader(settings, load=load, apply=poller.apply, telemetry=telemetry)
     app = make_app(
         settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows, metrics=metrics
     )

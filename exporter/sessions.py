@@ -11,9 +11,24 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
+from typing import NamedTuple
 
 GRACE_S = 60.0
 """How long after ``end_time`` a session is final: its last events may be committed after its end."""
+
+
+class Link(NamedTuple):
+    """A hand-off in the chain of those of one session and type of task, in the order of their ids.
+
+    ``state`` is empty while it is in flight, ``failed`` for a local failure, else ``done``; ``paid``: it is a retry if
+    it follows one.
+    """
+
+    id: int
+    state: str = ""
+    paid: bool = False
+    project: str = ""
+    time: float = 0.0
 
 
 @dataclass(slots=True)
@@ -54,6 +69,8 @@ class Sessions:
         """1 where the session was counted as ended before, and is only active again."""
         self.project: list[str] = []
         self.keys: list[str | bytes | None] = []
+        self.chains: dict[int, dict[str, list[Link]]] = {}
+        """By slot and type of task, the hand-offs that may yet make an escalation."""
         self._by_key: dict[str | bytes, int] = {}
         self._by_id: dict[int, int] = {}
         self._free: list[int] = []
@@ -167,6 +184,7 @@ class Sessions:
         """Forget the session; its slot will be used again."""
         del self._by_id[self.id[slot]]
         self._name(slot, None)
+        self.chains.pop(slot, None)
         self._free.append(slot)
 
     def final_at(self, slot: int, idle_timeout_s: float) -> tuple[float, str]:
@@ -199,12 +217,13 @@ class Sessions:
             *(self.project[slot], *(None if isnan(v) else v for v in (self.start[slot], self.end[slot]))),
             *(self.completed[slot], self.failed[slot], self.activity[slot], self.cost[slot]),
             *(self.handoffs[slot], self.subagents[slot], self.ended[slot], self.faults[slot]),
+            self.chains.get(slot, {}),
         ]
 
     def load(self, values: Sequence[object]) -> None:
         """Take up what ``dump`` wrote, over an older entry of the same row where there is one."""
         id_, key, binary, project, start, end, completed, failed, activity, cost, *counts = values
-        handoffs, subagents, ended, faults = counts
+        handoffs, subagents, ended, faults, chains = counts
         if (old := self.slot_of_row(id_)) >= 0:  # type: ignore[arg-type]
             self.remove(old)
         name = bytes.fromhex(key) if binary else key  # type: ignore[arg-type]
@@ -213,3 +232,5 @@ class Sessions:
         self.cost[slot] = cost  # type: ignore[call-overload]
         self.handoffs[slot] = handoffs  # type: ignore[call-overload]
         self.subagents[slot] = subagents  # type: ignore[call-overload]
+        if chains:
+            self.chains[slot] = {task: [Link(*link) for link in links] for task, links in chains.items()}  # type: ignore[attr-defined]

@@ -16,6 +16,8 @@ class Shown:
 
     ``who`` did it (model, agent, tool; several are joined), ``what`` is what it was about (the task type), ``error``
     the kind of a failure; ``outcome`` is the column of a flag, ``duration`` and ``cost`` are columns of numbers.
+    Where ``is_model``, who did it is shown under the name its spelling is counted under. ``waits`` is False where a
+    row without a result does not say that something is going on.
     """
 
     table: Table
@@ -27,6 +29,8 @@ class Shown:
     duration: str | None = None
     cost: str | None = None
     where: Is | None = None
+    is_model: bool = False
+    waits: bool = True
 
     def __post_init__(self) -> None:
         if self.table.session is None:

@@ -62,20 +62,30 @@ class Json:
     path: str
 
 
-Column = Text | Number | Flag | Time | Json
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """1 where ``column`` is NULL although ``used`` has a number above 0, up to ``maximum``; else 0."""
+
+    name: str
+    column: str
+    used: str
+    maximum: float
+
+
+Column = Text | Number | Flag | Time | Json | Lacks
 
 
 def stored_in(column: Column) -> str:
     """The name of the table's own column that ``column`` is read from."""
-    return column.column if isinstance(column, Json) else column.name
+    return column.column if isinstance(column, Json | Lacks) else column.name
 
 
 @dataclass(frozen=True, slots=True)
 class Is:
-    """True of rows whose ``column`` equals ``value``; ``negate`` turns it round (and is true of NULL)."""
+    """True of rows whose ``column`` equals ``value``, or is NULL (None); ``negate`` turns it round."""
 
     column: str
-    value: str | int
+    value: str | int | None
     negate: bool = False
 
 
@@ -153,7 +163,8 @@ class Table:
     ``identity`` names the columns that are written once and never changed, by which a row is known again after a
     restore. A row is final when ``final_when`` is not NULL (at once where there is none). ``session`` is the
     column that names the session a row belongs to: the row's time is then that session's activity, and ``tally``
-    says what else it adds. The sessions table itself has ``is_sessions``.
+    says what else it adds. ``vendor`` names the columns of a model and of who made it. The sessions table itself has
+    ``is_sessions``.
     """
 
     name: str
@@ -163,6 +174,7 @@ class Table:
     session: str | None = "session_id"
     final_when: str | None = None
     tally: Tally | None = None
+    vendor: tuple[str, str] | None = None
     is_sessions: bool = False
     virtual: bool = False
     reported_as: str = ""
@@ -171,7 +183,7 @@ class Table:
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise SpecError(f"table {self.name}: a column is declared twice: {sorted(names)}")
-        for needed in (*self.identity, *(() if self.virtual else (self.time,))):
+        for needed in (*self.identity, *(() if self.virtual else (self.time,)), *(self.vendor or ())):
             if needed not in names:
                 raise SpecError(f"table {self.name}: column {needed} is used but not declared")
 
@@ -228,14 +240,14 @@ Value = str | Plus | None
 class Feed:
     """Rows of one table that a metric counts, sums up or observes.
 
-    ``value`` None counts rows; a column's name adds up (counter) or observes (histogram) its values. ``at`` says
-    when a row counts: when it is final, or when it is first read.
+    ``value`` None counts rows; a column's name adds up (counter) or observes (histogram) its values. A row must meet
+    every condition of ``where``. ``at`` says when a row counts: when it is final, or when it is first read.
     """
 
     table: Table
     labels: Mapping[str, LabelValue] = field(default_factory=dict)
     value: Value = None
-    where: Is | None = None
+    where: tuple[Is, ...] = ()
     at: Literal["final", "first"] = "final"
 
     def value_columns(self) -> tuple[str, ...]:
@@ -251,7 +263,32 @@ class Feed:
     def key_columns(self) -> tuple[str, ...]:
         """The columns that decide under which labels a row counts, and whether it does."""
         names = [name for value in self.labels.values() for name in columns_of(value)]
-        return (*names, *((self.where.column,) if self.where else ()))
+        return (*names, *(condition.column for condition in self.where))
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Rows of a mutable table that a gauge reads, as they are now.
+
+    ``value`` names the columns whose sum a row has. With ``newest_per`` only the newest row (the highest id) of each
+    combination of those labels is read; without, the rows of one label set are added up. ``most`` keeps the rows with
+    the highest values of a column, at most so many.
+    """
+
+    table: Table
+    labels: Mapping[str, LabelValue]
+    value: tuple[str, ...]
+    newest_per: tuple[str, ...] = ()
+    most: tuple[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in (*self.value, *(name for value in self.labels.values() for name in columns_of(value))):
+            self.table.column(name)
+        for name in self.newest_per:
+            if name not in self.labels:
+                raise SpecError(
+                    f"table {self.table.name}: the newest row of each {name} is asked for, which is no label"
+                )
 
 
 Reading = Literal[
@@ -260,6 +297,17 @@ Reading = Literal[
     "session_cost_max",  # the most money of one open session
     "in_flight",  # rows in flight, counted
     "in_flight_oldest",  # the event time of the oldest row in flight
+    "current",  # rows of mutable tables, as they are now
+    "model_info",  # the models there are
+    "ledger",  # a column of the ledger, by project and period
+    "ledger_median",  # the median of the seven days before today
+    "period_start",
+    "period_end",
+    "budget_limit",
+    "budget_spent",
+    "budget_projected",
+    "budget_start",
+    "budget_end",
     "up",
     "counting_since",
     "last_success",
@@ -359,13 +407,22 @@ class Gauge(Metric):
     """A reading of the state, taken anew at every publish.
 
     ``table`` is the table whose rows it reads, ``values`` where its labels come from; label sets that the counter
-    ``known_by`` has show 0 when there is nothing to read.
+    ``known_by`` has show 0 when there is nothing to read. ``of`` are the rows of mutable tables, ``column`` the
+    ledger's column that it reads.
     """
 
     reading: Reading = "up"
     table: Table | None = None
     values: Mapping[str, LabelValue] = field(default_factory=dict)
     known_by: Counter | None = None
+    of: tuple[Current, ...] = ()
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        Metric.__post_init__(self)
+        for labels in (*([self.values] if self.table else []), *(current.labels for current in self.of)):
+            if tuple(labels) != self.label_names:
+                raise SpecError(f"{self.name}: its rows give labels {tuple(labels)}, it has {self.label_names}")
 
     @property
     def type(self) -> Literal["gauge"]:
@@ -388,7 +445,7 @@ def _as_used(feed: Feed) -> Table:
     table = feed.table
     names = {*feed.key_columns(), *feed.value_columns(), table.time, table.session, table.final_when}
     used = sorted((column for column in table.columns if column.name in names), key=lambda column: column.name)
-    return replace(table, columns=tuple(used), identity=(), tally=None)
+    return replace(table, columns=tuple(used), identity=(), tally=None, vendor=None)
 
 
 def _canonical(value: object) -> object:
@@ -405,6 +462,41 @@ def _canonical(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
+class Ledger(Metric):
+    """The calendar's books: what final rows cost, by day, project, model and component. No series of its own.
+
+    Its feeds have the labels project, component, model and outcome, and name the columns of cost and savings.
+    """
+
+    of: tuple[Feed, ...] = ()
+    tokens: str = "tokens_used"
+
+    def __post_init__(self) -> None:
+        Metric.__post_init__(self)
+        _check_labels(self)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """How hand-offs to a paid model after a local one are recognised, and the virtual table of those found.
+
+    ``table`` has the hand-offs; ``model``, ``task`` and ``reason`` are its columns; ``unavailable`` is the reason
+    that says the local model was not there.
+    """
+
+    table: Table
+    found: Table
+    model: str
+    task: str
+    reason: str
+    unavailable: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnCounters:
     """The counters that the exporter keeps on a source; they are among its metrics."""
 
@@ -415,16 +507,25 @@ class OwnCounters:
     rewinds: Counter
     uncertain: Counter
     dropped: Counter
+    budget_spend: Counter
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The declarations one source is read by. ``ends`` is the virtual table of sessions that end."""
+    """The declarations one source is read by.
+
+    ``tables`` are read by a cursor; of ``newest`` the newest rows are read at every look, of ``of_sessions`` those of
+    open sessions. ``ends`` is the virtual table of sessions that end.
+    """
 
     tables: tuple[Table, ...]
     metrics: tuple[Metric, ...]
     ends: Table
     own: OwnCounters
+    escalation: Escalation
+    ledger: Ledger | None = None
+    newest: tuple[Table, ...] = ()
+    of_sessions: tuple[Table, ...] = ()
     headlines: Mapping[str, Metric] = field(default_factory=dict)
     """What a person asks for first: titles, and the counters whose sums are the answers."""
 
@@ -433,6 +534,18 @@ class Schema:
         """The sessions table, where there is one."""
         return next((table for table in self.tables if table.is_sessions), None)
 
+    @property
+    def virtual(self) -> tuple[Table, ...]:
+        """The tables whose rows the state makes."""
+        return (self.ends, self.escalation.found)
+
+    @property
+    def counted(self) -> tuple[Metric, ...]:
+        """What rows are counted into: the metrics, and the ledger."""
+        return (*self.metrics, *([self.ledger] if self.ledger else []))
+
     def only(self, metrics: Iterable[Metric]) -> Schema:
-        """The same with these metrics."""
-        return replace(self, metrics=tuple(metrics))
+        """The same with these metrics, the ledger among them or none."""
+        chosen = tuple(metrics)
+        ledger = next((metric for metric in chosen if isinstance(metric, Ledger)), None)
+        return replace(self, metrics=tuple(m for m in chosen if not isinstance(m, Ledger)), ledger=ledger)

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from exporter.ledger import Ledger
 from exporter.memory import Digests, Memory
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
 
 Labels = tuple[str, ...]
 Row = tuple[object, ...]
-FORMAT = 1
+FORMAT = 2
 """The version of the written form; another one is not read, but rebuilt from the tables."""
 
 
@@ -118,12 +119,20 @@ class State:
         """Metrics that have been shown: a series of theirs that is new from now on is held at 0 first."""
         self.held: set[Series] = set()
         """Series that are shown as 0 until somebody has seen that 0."""
+        self.ledger = Ledger()
+        self.vendors: dict[str, tuple[float, str]] = {}
+        """Of each model the time of the newest row that names its vendor, and the vendor."""
+        self.current: dict[str, Sequence[Row]] = {}
+        """The rows of mutable tables as they were last read, by table; not written down."""
+        self.of_sessions: dict[str, dict[object, list[Row]]] = {}
+        """The rows of mutable tables of open sessions, by table and session id; not written down."""
         self.counting_since: float | None = None
         self.first_publish: float | None = None
         self.changed_series: set[Series] = set()
         self.changed_flights: set[tuple[str, int]] = set()
         self.changed_sessions: set[int] = set()
         self.removed_series: set[tuple[str, Labels]] = set()
+        self.changed_current = False
         self.whole = True
         """Nothing is written down yet: the first record is a snapshot, and what it will hold need not be noted."""
         self._memories: list[tuple[str, list[int], list[Digests], bool]] = []
@@ -217,6 +226,7 @@ class State:
                 for id_, flight in table.flights.items()
             ],
             "sessions": {str(self.sessions.id[s]): self.sessions.dump(s) for s in self.sessions.slots()},
+            "ledger": self.ledger.dump(),
         }
         self._clear()
         return _encode(record)
@@ -234,6 +244,7 @@ class State:
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
             "sessions": {str(id_): self._dump_session(id_) for id_ in self.changed_sessions},
+            "booked": self.ledger.delta(),
         }
         self._clear()
         return _encode(record) if any(record.values()) else None
@@ -242,6 +253,8 @@ class State:
         self.whole = False
         for changed in (self.changed_series, self.changed_flights, self.changed_sessions, self.removed_series):
             changed.clear()
+        self.ledger.changed.clear()
+        self.changed_current = False
         self._memories = []
         self._written = self._meta()
 
@@ -253,6 +266,8 @@ class State:
             "published": sorted(self.published),
             "counting_since": self.counting_since,
             "first_publish": self.first_publish,
+            "vendors": {model: list(found) for model, found in self.vendors.items()},
+            "zone": self.ledger.zone,
         }
 
     def _dump_flight(self, table: str, id_: int) -> object:
@@ -302,6 +317,9 @@ class State:
                 self.sessions.load(written)
             elif (slot := self.sessions.slot_of_row(int(id_text))) >= 0:
                 self.sessions.remove(slot)
+        if "ledger" in content:
+            self.ledger.load(content["ledger"])
+        self.ledger.apply(content.get("booked", ()))
 
     def _apply_flight(self, table: str, id_: int, written: Any) -> None:
         if table not in self.tables:
@@ -327,6 +345,8 @@ class State:
         self.published = set(meta.get("published", self.published))
         self.counting_since = meta.get("counting_since", self.counting_since)
         self.first_publish = meta.get("first_publish", self.first_publish)
+        self.vendors |= {model: (time, vendor) for model, (time, vendor) in meta.get("vendors", {}).items()}
+        self.ledger.zone = meta.get("zone", self.ledger.zone)
 
 
 def _encode(record: Mapping[str, object]) -> bytes:

@@ -78,12 +78,12 @@ QUERY_ERRORS = _own(
 BUILD_INFO = _own(
     "gauge", "build_info", "1, under the versions of the exporter and of Python.", "version", "python_version"
 )
-SERIES = _own("gauge", "series", "Samples of each metric in the last publish.", "metric")
+SERIES = _own("gauge", "series", "Samples of each metric in the last publish, of all sources.", "metric")
 PUBLISH_DURATION = _own(
     "histogram", "publish_duration_seconds", "Duration of rendering what changed since the publish before."
 )
 CHECKPOINT_DURATION = _own("histogram", "checkpoint_duration_seconds", "Duration of saving the state, fsync included.")
-CHECKPOINT_SIZE = _own("gauge", "checkpoint_size_bytes", "Size of the saved state on disk.")
+CHECKPOINT_SIZE = _own("gauge", "checkpoint_size_bytes", "Size of the saved state on disk, of all sources.")
 CHECKPOINT_FAILURES = _own(
     "counter",
     "checkpoint_failures_total",
@@ -143,10 +143,11 @@ class _Series:
 class _Family:
     """One metric: its headers in both formats, and its series by the values of its labels."""
 
-    __slots__ = ("_names", "_parent", "_series", "headers")
+    __slots__ = ("_names", "_of_source", "_own", "_parent", "_series", "headers")
 
     def __init__(self, declared: Declaration, constants: Iterable[str], registry: CollectorRegistry) -> None:
-        self._names = (*declared.labels, *(constants if "source" in declared.labels else ()))
+        self._own, self._of_source = declared.labels, declared.labels[:1] == ("source",)
+        self._names = (*declared.labels, *(constants if self._of_source else ()))
         self._parent = _client(declared, self._names, registry)
         described = _Only(*self._parent.describe())
         self.headers = {
@@ -180,8 +181,29 @@ class _Family:
 
     def render(self, form: Format) -> str:
         """Headers and lines; nothing while there is no series."""
-        lines = [series.lines() for series in self._series.values()]
+        return self._rendered(form, self._series.values())
+
+    def render_source(self, form: Format, source: str) -> str:
+        """The same of one source's series; nothing where sources are not told apart."""
+        found = [series for values, series in self._series.items() if self._of_source and values[0] == source]
+        return self._rendered(form, found)
+
+    def _rendered(self, form: Format, series: Iterable[_Series]) -> str:
+        lines = [each.lines() for each in series]
         return "".join([self.headers[form], *lines]) if lines else ""
+
+    def keep(self, constants: Mapping[str, tuple[str, ...]]) -> None:
+        """Forget the series of all other sources, and those under constant labels of before."""
+        if not self._of_source:
+            return
+        for values in list(self._series):
+            if values[len(self._own) :] != constants.get(values[0]):
+                self._parent.remove(*values)
+                del self._series[values]
+
+    def leave(self, registry: CollectorRegistry) -> None:
+        """Be replaced by one with other labels."""
+        registry.unregister(self._parent)
 
 
 class Telemetry:
@@ -194,14 +216,40 @@ class Telemetry:
     def __init__(self, sources: Mapping[str, Mapping[str, str]], *, now: float) -> None:
         self.registry = CollectorRegistry()
         """client_python's own view of the same, without `process_*`: what the tests compare with."""
-        names = tuple(next(iter(sources.values()), {}))
-        self._constants = {source: tuple(labels[name] for name in names) for source, labels in sources.items()}
-        self._families = {declared: _Family(declared, names, self.registry) for declared in DECLARATIONS}
+        self._names = _names_of(sources)
+        self._constants: dict[str, tuple[str, ...]] = {}
+        self._samples: dict[str, Mapping[str, int]] = {}
+        self._sizes: dict[str, int] = {}
+        self._families = {declared: _Family(declared, self._names, self.registry) for declared in DECLARATIONS}
         self._process = _Process()
-        for name in sources:
-            self._born(name)
+        self.follow(sources)
         self._families[BUILD_INFO].add(__version__, platform.python_version())
         self.reloaded(successful=True, now=now)
+
+    def follow(self, sources: Mapping[str, Mapping[str, str]]) -> None:
+        """These are the sources from now on: the series of others go, those of new ones are born at 0."""
+        names = _names_of(sources)
+        if names != self._names:
+            self._rename(names)
+        self._constants = {source: tuple(labels[name] for name in names) for source, labels in sources.items()}
+        for family in self._families.values():
+            family.keep(self._constants)
+        for source in self._samples.keys() - sources.keys():
+            self._show_samples(source, {})
+            del self._samples[source]
+        for source in self._sizes.keys() - sources.keys():
+            del self._sizes[source]
+            self._families[CHECKPOINT_SIZE].add(amount=float(sum(self._sizes.values())))
+        for source in sources:
+            self._born(source)
+
+    def _rename(self, names: tuple[str, ...]) -> None:
+        """The sources' constant labels have other names: begin their families anew."""
+        self._names = names
+        for declared in DECLARATIONS:
+            if "source" in declared.labels:
+                self._families[declared].leave(self.registry)
+                self._families[declared] = _Family(declared, names, self.registry)
 
     def _born(self, source: str) -> None:
         for outcome in OUTCOMES:
@@ -225,16 +273,26 @@ class Telemetry:
         self._families[QUERY_DURATION].add(*labels, amount=duration_s)
         self._families[QUERY_ERRORS].add(*labels, amount=float(failed))
 
-    def published(self, samples: Mapping[str, int], *, duration_s: float) -> None:
-        """Note a publish, and how many samples it shows of each metric."""
+    def published(self, source: str, samples: Mapping[str, int], *, duration_s: float) -> None:
+        """Note a source's publish, and how many samples it shows of each metric."""
         self._families[PUBLISH_DURATION].add(amount=duration_s)
-        for metric, number in samples.items():
-            self._families[SERIES].add(metric, amount=float(number))
+        self._show_samples(source, samples)
 
-    def saved(self, *, duration_s: float, size_bytes: int) -> None:
-        """Note that the state was saved."""
+    def _show_samples(self, source: str, samples: Mapping[str, int]) -> None:
+        before = self._samples.get(source)
+        self._samples[source] = samples
+        if samples is before:
+            return
+        for metric in samples.keys() | (before or {}).keys():
+            if before is None or before.get(metric) != samples.get(metric):
+                number = sum(each.get(metric, 0) for each in self._samples.values())
+                self._families[SERIES].add(metric, amount=float(number))
+
+    def saved(self, source: str, *, duration_s: float, size_bytes: int) -> None:
+        """Note that a source's state was saved."""
+        self._sizes[source] = size_bytes
         self._families[CHECKPOINT_DURATION].add(amount=duration_s)
-        self._families[CHECKPOINT_SIZE].add(amount=float(size_bytes))
+        self._families[CHECKPOINT_SIZE].add(amount=float(sum(self._sizes.values())))
 
     def save_failed(self) -> None:
         """Count a failure to save the state."""
@@ -255,6 +313,14 @@ class Telemetry:
         """All of it in that format, in OpenMetrics without the `# EOF`."""
         texts = [family.render(form) for family in self._families.values()]
         return "".join(texts).encode() + self._process.render(form)
+
+    def render_source(self, form: Format, source: str) -> bytes:
+        """What of it is of one source, in that format, in OpenMetrics without the `# EOF`."""
+        return "".join([family.render_source(form, source) for family in self._families.values()]).encode()
+
+
+def _names_of(sources: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    return tuple(sorted(next(iter(sources.values()), {})))
 
 
 class _Process:

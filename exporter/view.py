@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Generic, Literal, TypeVar
 
@@ -131,7 +131,10 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLine:
-    """A budget of the running period, which ends at ``ends_at`` (Unix time); no projection before there is one."""
+    """A budget of the running period, which ends at ``ends_at`` (Unix time); no projection before there is one.
+
+    Of one that is ``shared`` with other sources, this is what one source has of it.
+    """
 
     name: str
     scope_text: str
@@ -140,6 +143,7 @@ class BudgetLine:
     spent_usd: float
     projected_usd: float | None
     ends_at: float
+    shared: bool = False
 
 
 def summed(spendings: Iterable[Spending | None]) -> Spending | None:
@@ -186,3 +190,24 @@ class SourceStatus:
     last_error: tuple[float, str] | None = None
     spending: Spending | None = None
     budgets: tuple[BudgetLine, ...] = ()
+
+
+def budgets_of(statuses: Iterable[SourceStatus]) -> list[tuple[str, BudgetLine]]:
+    """The budgets of all sources, each with its source's name; shared ones added up, and of no source."""
+    own: list[tuple[str, BudgetLine]] = []
+    shared: dict[str, list[BudgetLine]] = {}
+    for status in statuses:
+        own += [(status.name, line) for line in status.budgets if not line.shared]
+        for line in status.budgets:
+            if line.shared:
+                shared.setdefault(line.name, []).append(line)
+    return [*own, *(("", _together(lines)) for lines in shared.values())]
+
+
+def _together(lines: Sequence[BudgetLine]) -> BudgetLine:
+    projected = [line.projected_usd for line in lines if line.projected_usd is not None]
+    return replace(
+        lines[0],
+        spent_usd=sum(line.spent_usd for line in lines),
+        projected_usd=sum(projected) if len(projected) == len(lines) else None,
+    )

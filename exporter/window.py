@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -110,3 +110,29 @@ class Window:
             look.fresh = False
         finally:
             look.ended_at = self._monotonic()
+
+
+class Windows:
+    """The windows on all sources, opened anew when what ``made_by`` gives, the settings, is another object."""
+
+    def __init__(self, made_by: Callable[[], object], opened: Callable[[], Iterable[Window]]) -> None:
+        self._made_by = made_by
+        self._opened = opened
+        self._of: object = None
+        self._windows: tuple[Window, ...] = ()
+
+    async def of_sources(self) -> Sequence[Window]:
+        """One for each source, in the order of the configuration."""
+        if (settings := self._made_by()) is not self._of:
+            before = self._windows
+            self._of, self._windows = settings, tuple(self._opened())
+            await _close(before)
+        return self._windows
+
+    async def close(self) -> None:
+        """End what is being read."""
+        await _close(self._windows)
+
+
+async def _close(windows: Sequence[Window]) -> None:
+    await asyncio.gather(*(window.close() for window in windows))

@@ -205,8 +205,8 @@ class Disk:
 
 
 class _Silent:
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self
 
 
 def now(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -259,13 +259,15 @@ class Exporter:
         self.disk.crashes, self.disk.fails = "", False
         made = Poller(
             settings=self.settings,
+            of=self.settings.sources[0],
             schema=SCHEMA,
             source=self.source,
+            directory=cast("Any", self.disk),
             telemetry=cast("Any", _Silent()),
             wall=lambda: self.wall,
             monotonic=lambda: self.monotonic,
         )
-        made.directory = made.checkpoint = cast("Any", self.disk)
+        made.checkpoint = cast("Any", self.disk)
         made._load(cast("Any", self.disk))
         self.poller = made
 
@@ -318,7 +320,7 @@ def published(publication: Publication | None, wanted: Callable[[bytes], bool]) 
 def once(platform: Platform, chosen: Settings, wall: float) -> Publication:
     """What a single scan makes of the database as of ``wall``."""
     source = MemorySource(platform)
-    made = now(read_once(settings=chosen, schema=SCHEMA, source=cast("Any", source), now=wall))
+    made = now(read_once(settings=chosen, of=chosen.sources[0], schema=SCHEMA, source=cast("Any", source), now=wall))
     return cast("Publication", made)
 
 

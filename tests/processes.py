@@ -21,6 +21,7 @@ from typing import Any, Self
 import yaml
 
 from exporter import catalogue
+from exporter.checkpoint import StateDirectory
 from exporter.config import Settings
 from exporter.exposition import Format, Publication
 from exporter.poller import Poller
@@ -244,6 +245,7 @@ class Looping(AbstractAsyncContextManager["Looping"]):
         self.monotonic = 1000.0
         self.storage = storage
         self.chosen: dict[str, Any] = {"new_series_hold": 0.0, **chosen}
+        self._directory = StateDirectory(storage)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -261,10 +263,13 @@ class Looping(AbstractAsyncContextManager["Looping"]):
         source = {"name": "default", "database": "memory"}
         given = {"sources": [source], "storage": {"path": str(self.storage)}, **self.chosen}
         self.telemetry = Telemetry({"default": {}}, now=self.wall)
+        # polls as fast as it can, which no user may set
+        settings = Settings.model_validate(given).model_copy(update={"poll_interval": 0.0})
         self.poller = Poller(
-            # polls as fast as it can, which no user may set
-            settings=Settings.model_validate(given).model_copy(update={"poll_interval": 0.0}),
+            settings=settings,
+            of=settings.sources[0],
             schema=self.schema,
+            directory=self._directory,
             source=self.source,
             telemetry=self.telemetry,
             wall=lambda: self.wall,
@@ -279,6 +284,7 @@ class Looping(AbstractAsyncContextManager["Looping"]):
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._directory.release()
         self._task = None
 
     async def restart(self, **chosen: Any) -> None:

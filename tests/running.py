@@ -29,6 +29,7 @@ from typing import Any, Self
 import pytest
 
 from exporter import catalogue
+from exporter.checkpoint import StateDirectory
 from exporter.config import Settings
 from exporter.demo.schema import TABLES
 from exporter.exposition import Format, Publication
@@ -156,6 +157,7 @@ class Polling(AbstractAsyncContextManager["Polling"]):
         }
         # below what a user may set
         self._settings = Settings.model_validate(given).model_copy(update={"poll_interval": 0.002})
+        self._directory = StateDirectory(storage)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -172,7 +174,9 @@ class Polling(AbstractAsyncContextManager["Polling"]):
         self.telemetry = Telemetry({"default": {}}, now=self.clock.wall())
         self.poller = _Watched(
             settings=self._settings,
+            of=self._settings.sources[0],
             schema=catalogue.SCHEMA,
+            directory=self._directory,
             source=SqliteSource(self.database, busy_timeout_s=0.2),
             telemetry=self.telemetry,
             wall=self.clock.wall,
@@ -189,6 +193,7 @@ class Polling(AbstractAsyncContextManager["Polling"]):
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._directory.release()
         self._task = None
 
     async def restart(self) -> None:

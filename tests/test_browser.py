@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,6 @@ from aiohttp import web
 from exporter.catalogue import SCHEMA, SHOWN
 from exporter.config import WebSettings
 from exporter.context import Rules
-from exporter.exposition import Publication
 from exporter.recent import Eyes
 from exporter.source.sqlite import SqliteSource
 from exporter.telemetry import Telemetry
@@ -66,17 +65,32 @@ def well(name: str = "default", **changes: object) -> SourceStatus:
 
 
 class Polled:
-    """A poller whose source is well."""
+    """Pollers of one source, which is well."""
 
-    publication: Publication | None = None
+    sources = ("default",)
     ready = True
 
-    def note_served(self, publication: Publication) -> None:
+    def edition(self, source: str | None = None) -> None:
         """Nobody asks."""
 
-    def status(self) -> SourceStatus:
+    def statuses(self) -> Sequence[SourceStatus]:
         """Say how it is."""
-        return well()
+        return [well()]
+
+
+class House:
+    """The window on it."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+
+    async def of_sources(self) -> Sequence[Window]:
+        """Always the same."""
+        return [self.window]
+
+    async def close(self) -> None:
+        """Close it."""
+        await self.window.close()
 
 
 def fill(database: Database) -> None:
@@ -127,7 +141,7 @@ async def served(folder: Path) -> AsyncIterator[str]:
         poller=Polled(),
         telemetry=Telemetry({"default": {}}, now=1.0),
         reload=lambda: "",
-        windows=[window],
+        windows=House(window),
         metrics=SCHEMA.metrics,
     )
     app[SEEN] = window

@@ -49,7 +49,10 @@ def settings(path: Path) -> config.Settings:
 
 
 async def checked(path: Path, source: Source | None = None) -> tuple[list[str], bool]:
-    return await checking.check(settings=settings(path), schema=SCHEMA, source=source or SqliteSource(path))
+    chosen = settings(path)
+    return await checking.check(
+        settings=chosen, of=chosen.sources[0], schema=SCHEMA, source=source or SqliteSource(path)
+    )
 
 
 async def problems(path: Path, source: Source | None = None) -> list[str]:

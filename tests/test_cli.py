@@ -479,7 +479,7 @@ def reload_gauge(server: Served) -> str:
 
 
 def test_sighup_and_post_reload_the_file(database: Path, tmp_path: Path) -> None:
-    """The logs' level changes at once; the rest is told to need a restart; a wrong file changes nothing."""
+    """What it says is applied at once; what needs a restart is told so; a wrong file changes nothing."""
     file = tmp_path / "c.yml"
     source = f"sources: [{{name: a, database: {database.name}}}]\n"
     rest = f"{source}storage: {{path: state}}\nweb: {{enable_lifecycle: true}}\n"
@@ -487,7 +487,7 @@ def test_sighup_and_post_reload_the_file(database: Path, tmp_path: Path) -> None
     with Served(tmp_path, "--config.file", file) as server:
         file.write_text(rest + "log: {level: debug}\n")
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: 'msg="configuration read"' in server.log, "the file was read")
+        until(lambda: 'msg="configuration applied" changed=log' in server.log, "the file was read")
         server.get("/-/healthy")
         until(lambda: "request answered" in server.log, "a debug line is logged")
 
@@ -497,9 +497,10 @@ def test_sighup_and_post_reload_the_file(database: Path, tmp_path: Path) -> None
         assert 'msg="configuration is wrong, the old one stays"' in server.log
         assert reload_gauge(server) == "0.0"
 
-        file.write_text(rest + "poll_interval: 2s\n")
+        file.write_text(rest.replace("path: state", "path: other") + "poll_interval: 2s\n")
         assert server.get("/-/reload", b"") == (200, "")
-        assert re.search(r"a restart is needed to apply it\" changed=poll_interval", server.log)
+        assert 'msg="configuration applied" changed=poll_interval,log' in server.log
+        assert re.search(r"a restart is needed to apply all of the configuration\" waiting=storage\.path", server.log)
         assert reload_gauge(server) == "1.0"
         assert server.stop()[0] == 0
 
@@ -554,6 +555,9 @@ class Idle(FakePoller):
     async def run(self) -> None:
         """Wait to be cancelled."""
         await asyncio.Event().wait()
+
+    def apply(self, settings: Settings) -> None:
+        """Do nothing by them either."""
 
 
 def test_what_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:
@@ -710,17 +714,39 @@ async def test_an_address_that_is_none_of_ours_is_told(host: str, tmp_path: Path
     assert re.fullmatch(rf"--web\.listen-address: {re.escape(host)}:0: [^\n]+", str(caught.value))
 
 
-def test_a_reload_applies_the_level_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was applied is not told again; what waits for a restart is, each time."""
-    loaded = Settings(log=config.LogSettings(level="warning"), max_in_flight=5)
-    reloader = Reloader(Settings(), lambda: loaded, Telemetry({}, now=1.0))
+def test_a_reload_applies_what_changed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was applied is not told again; what waits for a restart is, each time, and is not handed on."""
+    web, storage = config.WebSettings(telemetry_path="/m"), config.StorageSettings(path=Path("/elsewhere"))
+    loaded = Settings(log=config.LogSettings(level="warning"), max_in_flight=5, web=web, storage=storage)
+    applied: list[Settings] = []
+    reloader = Reloader(Settings(), load=lambda: loaded, apply=applied.append, telemetry=Telemetry({}, now=1.0))
     logging.root.handlers.clear()
 
     assert [reloader(), reloader()] == ["", ""]
 
-    told = 'level=warning msg="configuration read; a restart is needed to apply it" changed=max_in_flight'
+    told = 'level=warning msg="a restart is needed to apply all of the configuration" waiting='
+    told += "web.telemetry_path,storage.path"
     assert [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()] == [told, told]
     assert logging.getLogger("exporter").level == logging.WARNING
+    assert applied == [Settings(log=config.LogSettings(level="warning"), max_in_flight=5)]
+
+
+def test_a_reload_names_what_it_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line; nothing, when nothing did, and then nothing is applied."""
+    loaded = Settings(max_in_flight=5, poll_interval=2.0)
+    applied: list[Settings] = []
+    reloader = Reloader(Settings(), load=lambda: loaded, apply=applied.append, telemetry=Telemetry({}, now=1.0))
+    logging.root.handlers.clear()
+    logs.configure("info", "logfmt")
+
+    assert [reloader(), reloader()] == ["", ""]
+
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        'level=info msg="configuration applied" changed=poll_interval,max_in_flight',
+        'level=info msg="configuration read; nothing changed"',
+    ]
+    assert applied == [loaded]
 
 
 def test_values_in_logfmt_stay_on_their_line(capsys: pytest.CaptureFixture[str]) -> None:

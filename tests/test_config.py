@@ -82,7 +82,23 @@ BAD_FILES = [
     ("naive_time_zone: ../x", 'c.yml:1 naive_time_zone: "../x": ' + ZONE),
     ("naive_time_zone: 1", "c.yml:1 naive_time_zone: 1: " + TEXT),
     ("sources: {}", "c.yml:1 sources: {}: " + LIST),
-    ("sources: []", "c.yml:1 sources: []: must be exactly one source: several are not supported yet"),
+    ("sources: []", "c.yml:1 sources: []: must not be empty"),
+    (
+        "sources:\n- {name: a, database: x}\n- {name: b, database: y}\n- name: a\n  database: z",
+        'c.yml:4 sources[2].name: "a": is the name of sources[0] already',
+    ),
+    (
+        "sources:\n- {name: a, database: x, labels: {tenant: t}}\n- {name: b, database: y}",
+        "c.yml:3 sources[1].labels: {}: must have the names that sources[0].labels has: tenant",
+    ),
+    (
+        "sources:\n- {name: a, database: x}\n- name: b\n  database: y\n  labels: {tenant: t}",
+        'c.yml:5 sources[1].labels: {"tenant": "t"}: must have the names that sources[0].labels has: none',
+    ),
+    (
+        "sources:\n- {name: a, database: x, labels: {r: u, t: v}}\n- name: b\n  database: y\n  labels: {t: v, r: u}",
+        'c.yml:5 sources[1].labels: {"t": "v", "r": "u"}: must differ in a value from sources[0].labels',
+    ),
     ("sources: [a]", 'c.yml:1 sources[0]: "a": ' + MAPPING),
     ("sources:\n- name: a", "c.yml:2 sources[0].database: (not given): is required"),
     ("sources:\n- database: a", "c.yml:2 sources[0].name: (not given): is required"),
@@ -435,7 +451,7 @@ BEYOND_THE_SCHEMA = (
         "new_series_hold: 2h",
         *("/-/ready", "/docs", "/sessions"),
     ),
-    *("orchestration_handoff_total", "[outcome]", "[agent]", "{model: a}", "{job: a}"),
+    *("orchestration_handoff_total", "[outcome]", "[agent]", "{model: a}", "{job: a}", "name: b"),
 )
 
 
@@ -612,11 +628,13 @@ def test_every_setting_can_be_given_by_a_variable() -> None:
     assert {option.path for option in OPTIONS if option.in_file} == set(leaves(Settings))
 
 
-def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
+def test_the_examples_in_the_docs_are_right(tmp_path: Path) -> None:
     """The YAML that people copy is accepted."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
-    assert load(example, folder=tmp_path).sources[0].labels["tenant"] == "acme"
+    found = [load(example, folder=tmp_path).sources for example in examples]
+
+    assert [[source.labels["tenant"] for source in sources] for sources in found] == [["acme"], ["acme", "globex"]]
 
 
 def test_the_errors_in_the_docs_are_right(tmp_path: Path) -> None:

@@ -137,6 +137,33 @@ def test_money_is_plausible(month: sqlite3.Connection) -> None:
     assert one(month, "SELECT count(*) FROM orchestration_sessions WHERE total_cost > 0") > 500
 
 
+def test_some_work_has_no_price(month: sqlite3.Connection) -> None:
+    """Now and then tokens are known and the cost is not, of hand-offs and of sub-agents; savings are then NULL, too."""
+    unpriced = "SELECT avg(cost IS NULL AND tokens_used > 0) FROM"
+    assert 0.002 < one(month, f"{unpriced} handoff_events") < 0.008
+    assert 0.005 < one(month, f"{unpriced} subagent_invocations WHERE agent_type <> 'mcp_tool'") < 0.015
+    assert one(month, "SELECT count(*) FROM handoff_events WHERE (cost IS NULL) <> (savings IS NULL)") == 0
+
+
+def test_sub_agents_call_sub_agents(month: sqlite3.Connection) -> None:
+    """Nine of ten are called by the orchestrator, others by another agent, a few by nobody known."""
+    parents = dict(
+        month.execute(
+            "SELECT parent_agent, count(*) FROM subagent_invocations WHERE agent_type <> 'mcp_tool' GROUP BY 1"
+        )
+    )
+    assert set(parents) == {"claude_orchestrator", "general-purpose", None}
+    assert parents["claude_orchestrator"] > 8 * parents["general-purpose"] > 16 * parents[None] > 0
+
+
+def test_escalations(month: sqlite3.Connection) -> None:
+    """Failed local hand-offs are tried again on the paid model, in the same session and task type."""
+    before = "lag(%s) OVER (PARTITION BY session_id, task_type ORDER BY id)"
+    chain = f"SELECT target_model AS m, {before % 'target_model'} AS m0, {before % 'success'} AS s0 FROM handoff_events"
+    retried = f"SELECT count(*) FROM ({chain}) WHERE m LIKE 'claude%' AND m0 LIKE 'deepseek%' AND s0 = 0"
+    assert 100 < one(month, retried) < 1_000
+
+
 def test_models_projects_and_failures(month: sqlite3.Connection) -> None:
     """Two families with their vendors, hostile project names, failures of every type, all closed reasons."""
     pairs = month.execute("SELECT DISTINCT selected_model LIKE 'claude%', selected_vendor FROM routing_decisions")
@@ -158,7 +185,7 @@ def test_confidence_is_roughly_calibrated(month: sqlite3.Connection) -> None:
         " GROUP BY min(9, max(6, CAST(confidence_score * 10 AS INT))) ORDER BY 1"
     ).fetchall()
     assert len(rows) == 4
-    assert all(abs(confidence - success) < 0.1 for confidence, success in rows)
+    assert all(abs(confidence - success) < 0.12 for confidence, success in rows)
     assert all(low[1] < high[1] for low, high in pairwise(rows))
 
 

@@ -1,8 +1,4 @@
-"""`once` on the platform's own sample equals plain SQL, written by hand in tests/oracle/, metric by metric.
-
-Where the documents leave something open, the reading stands beside the SQL or, for the set of series, in the
-constants below: change them there, not in the comparison.
-"""
+"""`once` on the platform's own sample equals plain SQL, written by hand in tests/oracle/, metric by metric."""
 
 import hashlib
 import math
@@ -12,16 +8,27 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-REPOSITORY = Path(__file__).parent.parent
-ORACLE = Path(__file__).parent / "oracle"
+from tests.againstsql import (
+    FAMILIES,
+    HISTOGRAMS,
+    ORACLE,
+    REPOSITORY,
+    Family,
+    Oracle,
+    Series,
+    all_differences,
+    differences,
+    once,
+    parse,
+    seconds,
+    type_of,
+)
+
 SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
 
 # At `open`, session 140 and hand-off 715 are open, the 15 other hand-offs without a result have timed out. At
@@ -29,52 +36,11 @@ SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
 # `final`, nothing is.
 CLOCKS = {"open": "2026-11-21T17:40:00Z", "idle": "2026-11-21T19:00:00Z", "final": "2026-12-20T00:00:00Z"}
 
-PREFIX = "orchestration_"
-COUNTERS = (
-    "sessions_started_total",
-    "sessions_ended_total",
-    "handoffs_total",
-    "handoff_routes_total",
-    "handoff_task_types_total",
-    "handoff_tokens_total",
-    "cost_usd_total",
-    "baseline_cost_usd_total",
-    "subagent_invocations_total",
-    "subagent_tokens_total",
-    "subagent_cost_usd_total",
-    "mcp_tool_calls_total",
-    "mcp_tool_cost_usd_total",
-    "tasks_total",
-    "task_types_total",
-    "task_errors_total",
-    "task_cost_usd_total",
-    "exporter_rows_read_total",
+# By oracle/edits.sql, counted by hand.
+ESCALATED = Series(
+    "handoff_escalations_total",
+    frozenset({("project", "escalations"), ("reason", "retry"), ("source", "default")}),
 )
-HISTOGRAMS = (
-    "session_duration_seconds",
-    "session_cost_usd",
-    "session_handoffs",
-    "session_subagents",
-    "handoff_duration_seconds",
-    "handoff_confidence_ratio",
-    "subagent_duration_seconds",
-    "mcp_tool_duration_seconds",
-    "task_duration_seconds",
-    "task_quality_score",
-)
-GAUGES = (
-    "sessions_active",
-    "active_session_subagents_max",
-    "active_session_cost_usd_max",
-    "handoffs_in_flight",
-    "handoff_in_flight_oldest_timestamp_seconds",
-)
-# Open: a project (model) known to the source, of which none is active (in flight): 0 or absent. Both pass.
-GAUGES_0_OR_ABSENT = frozenset(GAUGES) - {"handoff_in_flight_oldest_timestamp_seconds"}
-
-# "Any row creates its *counters* for every outcome at 0": literally, no histogram without observation.
-# With True, histograms whose label values all occur elsewhere in the family may also be there, empty.
-EMPTY_HISTOGRAMS = False
 
 # "Kept in the state, born at 0"; all are 0 on the sample. The first by source alone, the others with these
 # labels (which tables, reasons and metrics are there from the start is open: at least one).
@@ -90,7 +56,9 @@ TABLES = frozenset(
         "subagent_invocations",
         "task_outcomes",
         "routing_decisions",
+        "model_performance",
         "claude_code_hooks",
+        "live_activities",
     }
 )
 REASONS = frozenset({"not_a_number", "negative", "out_of_range", "bad_time", "bad_json", "bad_text", "bad_flag"})
@@ -137,47 +105,9 @@ OF_THE_PROCESS = frozenset(
         "process_start_time_seconds",
     }
 )
-MUST_BE_THERE = frozenset({*COUNTERS, *HISTOGRAMS, *ZERO_BY_SOURCE, *ZERO_WITH_LABELS, "up"})
-KNOWN = MUST_BE_THERE | frozenset(GAUGES) | OF_THE_SOURCE | OF_THE_PROCESS
-
-Labels = frozenset[tuple[str, str]]
-
-
-class Series(NamedTuple):
-    """One line of the exposition, without its value: the name as printed, and all labels."""
-
-    name: str
-    labels: Labels
-
-
-class Family(NamedTuple):
-    """One family as printed; `type` as in its TYPE line."""
-
-    type: str
-    values: Mapping[Series, float]
-
-
-def seconds(time: str) -> float:
-    """Unix seconds of an ISO 8601 time with a zone."""
-    return datetime.fromisoformat(time).timestamp()
-
-
-def once(database: Path, now: str, *, as_nobody: bool = False) -> str:
-    """Print the exposition of `database` at `now`, as its user sees it.
-
-    `as_nobody` drops root's rights where the tests run as root, since for root no file is read-only.
-    """
-    command = [sys.executable, "-m", "exporter", "once", "--database", str(database), "--now", now]
-    # Nobody could write coverage's data either.
-    without = ("ORCHESTRATION_EXPORTER_", "COVERAGE_") if as_nobody else ("ORCHESTRATION_EXPORTER_",)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(without)}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    user: dict[str, object] = {"user": 65534, "group": 65534, "extra_groups": []} if as_nobody else {}
-    done = subprocess.run(  # type: ignore[call-overload]
-        command, cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, **user
-    )
-    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
-    return str(done.stdout.decode())
+MUST_BE_THERE = frozenset({*ZERO_BY_SOURCE, *ZERO_WITH_LABELS, "up"})
+OF_THE_TABLES = MUST_BE_THERE | frozenset(FAMILIES)
+KNOWN = OF_THE_TABLES | OF_THE_SOURCE | OF_THE_PROCESS
 
 
 def nobody_can_run_python() -> bool:
@@ -192,112 +122,6 @@ def nobody_can_run_python() -> bool:
     except OSError:
         return False
     return done.returncode == 0
-
-
-def parse(text: str) -> dict[str, Family]:
-    """Families by their documented name (no prefix, with `_total`); each, and each series, once."""
-    families: dict[str, Family] = {}
-    for printed in text_string_to_metric_families(text):
-        name = printed.name + ("_total" if printed.type == "counter" else "")
-        name = name.removeprefix(PREFIX)
-        assert name not in families, f"{name} is printed twice, or interleaved"
-        values: dict[Series, float] = {}
-        for sample in printed.samples:
-            series = Series(sample.name.removeprefix(PREFIX), frozenset(sample.labels.items()))
-            assert series not in values, f"{series} is printed twice"
-            values[series] = sample.value
-        families[name] = Family(printed.type, values)
-    return families
-
-
-class Oracle:
-    """The SQL of tests/oracle/ over one connection, at one clock. Adds temporary tables, writes nothing."""
-
-    def __init__(self, connection: sqlite3.Connection, now: str) -> None:
-        self._connection = connection
-        connection.execute("CREATE TEMP TABLE clock AS SELECT CAST(? AS REAL) AS now", (seconds(now),))
-        connection.executescript((ORACLE / "prelude.sql").read_text())
-
-    def rows(self, family: str) -> list[dict[str, object]]:
-        """The rows of the family's own SQL, by column name."""
-        cursor = self._connection.execute((ORACLE / f"{family}.sql").read_text())
-        columns = [column[0] for column in cursor.description]
-        return [dict(zip(columns, row, strict=True)) for row in cursor]
-
-    def scalar(self, sql: str) -> float:
-        """The one value of a query on the side."""
-        return float(self._connection.execute(sql).fetchone()[0])
-
-    def series(self, family: str) -> dict[Series, float]:
-        """What `once` must print of the family: every series, and its value."""
-        expected: dict[Series, float] = {}
-        for row in self.rows(family):
-            for series, value in lines_of_row(family, row):
-                assert series not in expected, f"{family}.sql gives {series} twice"
-                expected[series] = value
-        return expected
-
-
-def lines_of_row(family: str, row: Mapping[str, object]) -> Iterator[tuple[Series, float]]:
-    """The lines of one row of SQL: columns `value`, `count`, `sum` and `le=…` are values, others labels."""
-    kinds = {"value": "", "count": "_count", "sum": "_sum"}
-    labels = {k: str(v) for k, v in row.items() if k not in kinds and not k.startswith("le=")}
-    labels["source"] = "default"
-    for column, value in row.items():
-        if column.startswith("le="):
-            bucket = {**labels, "le": column.removeprefix("le=")}
-            yield Series(f"{family}_bucket", frozenset(bucket.items())), float(str(value))
-        elif column in kinds:
-            yield Series(family + kinds[column], frozenset(labels.items())), float(str(value))
-
-
-def label_values(family: Mapping[Series, float]) -> set[tuple[str, str]]:
-    """All label pairs of a family, but for `outcome`, whose values are closed."""
-    return {pair for series in family for pair in series.labels if pair[0] != "outcome"}
-
-
-def known_project_or_model(oracle: Oracle, family: str) -> set[tuple[str, str]]:
-    """The label pairs that a gauge at 0 may have."""
-    of = "handoffs_total" if family.startswith("handoff") else "sessions_started_total"
-    return label_values(oracle.series(of))
-
-
-def allowed_at_0(oracle: Oracle, family: str, expected: Mapping[Series, float]) -> set[tuple[str, str]]:
-    """Label pairs of series that may be there beside the expected ones, if their value is 0."""
-    if family in GAUGES_0_OR_ABSENT:
-        return known_project_or_model(oracle, family)
-    if family in HISTOGRAMS and EMPTY_HISTOGRAMS:
-        return label_values(expected)
-    return set()
-
-
-def differences(oracle: Oracle, family: str, printed: Mapping[Series, float]) -> list[str]:
-    """Every series that is missing, too many or different, one line each."""
-    expected = oracle.series(family)
-    at_0 = allowed_at_0(oracle, family, expected)
-    found = [f"missing {show(s)} {v}" for s, v in expected.items() if s not in printed]
-    for series, value in printed.items():
-        if series in expected:
-            if not math.isclose(value, expected[series], rel_tol=1e-9):
-                found.append(f"{show(series)} is {value}, SQL says {expected[series]}")
-        elif value != 0 or not {pair for pair in series.labels if pair[0] != "outcome"} <= at_0:
-            found.append(f"not in SQL: {show(series)} {value}")
-    return sorted(found)
-
-
-def show(series: Series) -> str:
-    """A series for a person."""
-    return f"{series.name}{{{', '.join(f'{k}={v!r}' for k, v in sorted(series.labels))}}}"
-
-
-def all_differences(oracle: Oracle, page: Mapping[str, Family]) -> list[str]:
-    """The differences of every family that has its SQL."""
-    nothing = Family("absent", {})
-    return [
-        line
-        for family in (*COUNTERS, *HISTOGRAMS, *GAUGES)
-        for line in differences(oracle, family, page.get(family, nothing).values)
-    ]
 
 
 @pytest.fixture(scope="module", params=CLOCKS)
@@ -369,6 +193,16 @@ def test_the_sql_adds_up(oracle: Oracle, now: str) -> None:
     assert total("task_duration_seconds", "_count") == 718
     assert total("task_quality_score", "_count") == 718 - 139
     assert total("session_subagents", "_sum") <= total("subagent_invocations_total")
+    assert total("subagent_spawns_total") == total("subagent_invocations_total")
+    for family in ("routing_decisions_total", "routing_results_total"):
+        assert total(family) == 718
+    for family in ("routing_confidence_ratio", "routing_result_confidence_ratio", "routing_duration_seconds"):
+        assert total(family, "_count") == 718
+    assert total("model_calls_total") == total("model_call_duration_seconds", "_count") == 227
+    assert total("hook_executions_total") == total("hook_duration_seconds", "_count") == 355
+    reasons = "SELECT count(*) FROM handoff_events WHERE json_extract(metadata, '$.route_reason') = "
+    unavailable = oracle.scalar(f"{reasons}'deepseek_unavailable' AND target_model = 'claude'")
+    assert total("handoff_escalations_total", reason="unavailable") == unavailable > 0
     for family in ("session_duration_seconds", "session_cost_usd", "session_handoffs", "session_subagents"):
         assert total(family, "_count") == 140 - active
     spent = oracle.scalar(
@@ -380,6 +214,13 @@ def test_the_sql_adds_up(oracle: Oracle, now: str) -> None:
     assert total("baseline_cost_usd_total") == pytest.approx(spent + saved, rel=1e-9)
     of_agents = total("subagent_cost_usd_total")
     assert total("cost_usd_total", component="subagent") == pytest.approx(of_agents, rel=1e-9)
+    if now == CLOCKS["open"]:
+        months = ("month", "previous_month")  # all of the sample is of October and November
+        assert sum(total("ledger_cost_usd", period=p) for p in months) == pytest.approx(spent, rel=1e-9)
+        assert sum(total("ledger_baseline_cost_usd", period=p) for p in months) == pytest.approx(
+            spent + saved, rel=1e-9
+        )
+        assert sum(total("ledger_handoffs", period=p) for p in months) == 717
     assert oracle.rows("exporter_rows_rejected_total") == []
 
 
@@ -406,7 +247,11 @@ def test_buckets_are_those_of_the_catalogue(oracle: Oracle) -> None:
         "handoff_confidence_ratio": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0],
         "mcp_tool_duration_seconds": doubling[:11],
         "task_quality_score": [0.5 * step for step in range(1, 11)],
+        "hook_duration_seconds": [round(digit * 10.0**power, 4) for power in range(-3, 1) for digit in (1, 2.5, 5)]
+        + [10.0],
     }
+    for family in ("routing_confidence_ratio", "routing_result_confidence_ratio", "model_quality_ratio"):
+        bounds[family] = bounds["handoff_confidence_ratio"]
     for family in HISTOGRAMS:
         written = {dict(s.labels)["le"] for s in oracle.series(family) if s.name.endswith("_bucket")}
         assert written == {repr(bound) for bound in bounds.get(family, doubling)} | {"+Inf"}, family
@@ -430,16 +275,15 @@ def test_the_comparison_sees_each_kind_of_difference(oracle: Oracle) -> None:
 # The command.
 
 
-@pytest.mark.parametrize("family", [*COUNTERS, *HISTOGRAMS, *GAUGES])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_once_equals_sql(family: str, oracle: Oracle, page: dict[str, Family]) -> None:
     """All series of the family are there, no other, each value equal to 1e-9."""
-    kind = "counter" if family in COUNTERS else "histogram" if family in HISTOGRAMS else "gauge"
     printed = page.get(family, Family("absent", {}))
 
     found = differences(oracle, family, printed.values)
 
     assert found == []
-    assert printed.type == kind or (family in GAUGES and not printed.values)
+    assert printed.type == type_of(family) or not printed.values
 
 
 @pytest.mark.parametrize("family", ZERO_BY_SOURCE)
@@ -465,7 +309,7 @@ def test_guards_with_labels_are_born_at_0(family: str, page: dict[str, Family]) 
 
 
 def test_no_family_is_missing_and_none_unknown(page: dict[str, Family]) -> None:
-    """Families of later issues are not there; those with SQL are."""
+    """What is printed has SQL, is born at 0, or is named above."""
     assert set(page) - KNOWN == set()
     assert MUST_BE_THERE - set(page) == set()
 
@@ -505,7 +349,7 @@ def test_the_sample_is_left_untouched() -> None:
 
 def comparable(text: str) -> dict[str, Family]:
     """The part of the page that the file and the clock decide, not the time that reading took."""
-    return {name: family for name, family in parse(text).items() if name in MUST_BE_THERE | frozenset(GAUGES)}
+    return {name: family for name, family in parse(text).items() if name in OF_THE_TABLES}
 
 
 def test_a_read_only_file_in_a_read_only_directory(copy: Path) -> None:
@@ -574,6 +418,9 @@ def test_a_copy_with_the_cases_the_sample_lacks(copy: Path, clock: str) -> None:
     assert oracle.rows("exporter_rows_rejected_total") == []
     active = oracle.scalar('SELECT count(*) FROM session WHERE "end" IS NULL')
     assert active == (1 if clock == CLOCKS["open"] else 0)
+    if clock == CLOCKS["open"]:
+        assert [family for family in FAMILIES if not any(oracle.series(family).values())] == []
+        assert oracle.series("handoff_escalations_total")[ESCALATED] == 3
     found = all_differences(oracle, page)
     connection.close()
     assert found == []

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -21,7 +21,7 @@ from yarl import URL
 from exporter.catalogue import SCHEMA
 from exporter.config import WebSettings
 from exporter.demo.schema import TABLES
-from exporter.exposition import Format, Publication
+from exporter.exposition import Format
 from exporter.telemetry import Telemetry
 from exporter.view import (
     BudgetLine,
@@ -33,6 +33,7 @@ from exporter.view import (
     SourceStatus,
     Spending,
     Timeline,
+    budgets_of,
     merged,
     summed,
 )
@@ -444,6 +445,20 @@ def test_spending_of_several_sources_is_one_sum() -> None:
     assert summed([None]) is None
 
 
+def test_a_budget_that_sources_share_is_one_line() -> None:
+    """Added up, of no source; without a projection while one of them has none."""
+    shared = replace(BUDGET, shared=True)
+    part = replace(shared, spent_usd=10.0, projected_usd=None)
+    one, two = replace(HEALTHY, name="one", budgets=(shared, BUDGET)), replace(HEALTHY, name="two", budgets=(shared,))
+
+    assert budgets_of([one, two]) == [
+        ("one", BUDGET),
+        ("", replace(shared, spent_usd=125.0, projected_usd=180.0)),
+    ]
+    assert budgets_of([one, replace(two, budgets=(part,))])[1][1].projected_usd is None
+    assert told(overview_of(one, two)).count("project shop · per month") == 2
+
+
 @pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [-1.0, -5.0], [1e-9], [1e9, -1e9], [3.0, -0.1]])
 def test_bars_stay_inside_their_image(values: list[float]) -> None:
     """Whatever the sums are: all zero, all negative, tiny or huge."""
@@ -631,17 +646,17 @@ def test_a_day_that_is_not_today_is_named() -> None:
 
 @dataclass(slots=True)
 class Polled:
-    """A poller that has nothing to publish."""
+    """Pollers that have nothing to publish."""
 
-    publication: Publication | None = None
+    sources: Sequence[str] = ("default",)
     ready: bool = True
 
-    def note_served(self, publication: Publication) -> None:
+    def edition(self, source: str | None = None) -> None:
         """Nobody asks."""
 
-    def status(self) -> SourceStatus:
+    def statuses(self) -> Sequence[SourceStatus]:
         """Say that all is well."""
-        return HEALTHY
+        return [HEALTHY]
 
 
 @dataclass(slots=True)
@@ -661,9 +676,21 @@ class Window:
         """The session, if it is there."""
         return Seen(self.sessions.get(session), fresh=self.fresh)
 
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """All windows there are."""
+
+    windows: Sequence[Window]
+
+    async def of_sources(self) -> Sequence[Window]:
+        """Always the same."""
+        return self.windows
+
     async def close(self) -> None:
-        """Remember it."""
-        self.closed = True
+        """Close them."""
+        for window in self.windows:
+            window.closed = True
 
 
 @asynccontextmanager
@@ -677,7 +704,7 @@ async def answered(
         poller=Polled(),
         telemetry=telemetry,
         reload=lambda: "",
-        windows=windows,
+        windows=House(windows),
         metrics=SCHEMA.metrics,
     )
     runner = web.AppRunner(app, access_log=None)

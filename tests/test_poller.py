@@ -90,7 +90,13 @@ async def scanned(
     """What one read of everything makes of the database."""
     given = {"sources": [{"name": "default", "database": "memory"}], **chosen}
     chosen_settings, source = Settings.model_validate(given), Moody(platform)
-    return Shown.of(text(await read_once(settings=chosen_settings, schema=schema, source=source, now=wall)))
+    return Shown.of(
+        text(
+            await read_once(
+                settings=chosen_settings, of=chosen_settings.sources[0], schema=schema, source=source, now=wall
+            )
+        )
+    )
 
 
 def changed(metric: Metric, **values: Any) -> Schema:

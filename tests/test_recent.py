@@ -15,10 +15,11 @@ import pytest
 
 from exporter import recent
 from exporter.catalogue import SCHEMA, SHOWN
-from exporter.catalogue.tables import HANDOFFS, SESSION_ENDS, TABLES
+from exporter.catalogue.tables import HANDOFFS, SESSION_ENDS, SESSIONS
 from exporter.context import Rules
 from exporter.demo.schema import INDEXES
 from exporter.demo.schema import TABLES as PLATFORM_TABLES
+from exporter.models import Models
 from exporter.recent import Eyes
 from exporter.shown import Shown
 from exporter.source import queries
@@ -27,6 +28,7 @@ from exporter.spec import Col, SpecError
 from exporter.view import Event, Lately, Timeline
 
 NOW = datetime(2026, 11, 21, 17, 40, tzinfo=UTC).timestamp()
+TABLES = (SESSIONS, *{shown.table.name: shown.table for shown in SHOWN}.values())
 EYES = Eyes(SHOWN, SCHEMA.sessions, Rules())
 TYPED = "typed by a person"
 
@@ -196,6 +198,29 @@ async def test_an_id_that_cannot_be_asked_for_is_no_link(database: Database, key
     assert event.project == "unknown"
 
 
+async def test_a_model_is_shown_under_the_name_it_is_counted_under(database: Database) -> None:
+    """Spellings that the configuration joins are one name; what is no model keeps its own."""
+    database.add("handoff_events", handoff(target_model="opus-4"))
+    database.add("subagent_invocations", {"session_id": "s", "timestamp": at(5), "agent_name": "opus-4"})
+
+    found = await database.lately(replace(EYES, rules=Rules(models=Models(aliases={"opus-4": "claude-opus"}))))
+
+    assert [event.who for event in found.events] == ["opus-4", "claude-opus"]
+
+
+async def test_a_routing_decision_without_a_result_says_nothing_of_it(database: Database) -> None:
+    """The platform never fills it in: neither does anything wait for it."""
+    when = {"session_id": "s", "timestamp": at(5), "selected_model": "opus", "task_complexity": "high"}
+    database.add("routing_decisions", when, {**when, "execution_success": 0})
+
+    found = await database.lately()
+
+    assert [(event.who, event.what, event.result) for event in found.events] == [
+        ("opus", "high", "failure"),
+        ("opus", "high", ""),
+    ]
+
+
 async def test_values_that_nobody_can_use_are_left_out(database: Database) -> None:
     """Text and infinity in numbers, blobs in times and labels: the row is shown with what is left."""
     database.add(
@@ -324,7 +349,16 @@ def columns_of_text(connection: sqlite3.Connection, table: str) -> list[str]:
 LABELS = frozenset(
     (
         *("session_id", "project_name", "task_type", "source_model", "target_model", "agent_type", "agent_name"),
-        *("mcp_tool_name", "mcp_server_name", "model_used", "error_type", "selected_model", "hook_type", "event_type"),
+        *(
+            "mcp_tool_name",
+            "mcp_server_name",
+            "model_used",
+            "error_type",
+            "selected_model",
+            "selected_vendor",
+            "hook_type",
+            "task_complexity",
+        ),
     )
 )
 

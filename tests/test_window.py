@@ -17,7 +17,7 @@ from exporter.recent import Eyes
 from exporter.source import Look, Snapshot, Source, SourceDiscarded, SourceError
 from exporter.source.sqlite import SqliteSource
 from exporter.view import Lately, Timeline
-from exporter.window import EVERY_S, MOST_SESSIONS, Window
+from exporter.window import EVERY_S, MOST_SESSIONS, Window, Windows
 from tests.sqlite_platform import Platform, running
 
 
@@ -189,6 +189,27 @@ async def test_closing_ends_what_is_read() -> None:
         await window.lately()
         assert source.now == 1
 
+    assert source.now == 0
+
+
+async def test_windows_are_those_of_the_sources_there_are() -> None:
+    """The same ones until the settings are others; then what the old ones read is ended."""
+    settings: list[object] = [object()]
+    source, clock = Held(), Clock()
+    eyes = Blink((), None, Rules())
+    windows = Windows(
+        lambda: settings[0], lambda: [Window(source=source, eyes=eyes, monotonic=clock, wait_s=0.01) for _ in range(2)]
+    )
+    before = await windows.of_sources()
+    assert await windows.of_sources() is before
+    source.gate.clear()
+    await before[0].lately()
+    settings[0] = object()
+    after = await windows.of_sources()
+    await windows.close()
+
+    assert len(before) == len(after) == 2
+    assert not set(before) & set(after)
     assert source.now == 0
 
 

@@ -6,9 +6,9 @@ from what stands here. To change a metric, change it in the module of its subjec
 
 from __future__ import annotations
 
-from exporter.catalogue import agents, handoffs, money, own, sessions, tasks
+from exporter.catalogue import agents, handoffs, models, money, own, platform, routing, sessions, tasks
 from exporter.catalogue.shown import SHOWN
-from exporter.catalogue.tables import SESSION_ENDS, TABLES
+from exporter.catalogue.tables import NEWEST, OF_SESSIONS, SESSION_ENDS, TABLES
 from exporter.spec import Metric, Schema
 
 METRICS: tuple[Metric, ...] = (
@@ -18,6 +18,9 @@ METRICS: tuple[Metric, ...] = (
     *money.METRICS,
     *agents.METRICS,
     *tasks.METRICS,
+    *routing.METRICS,
+    *models.METRICS,
+    *platform.METRICS,
     *own.METRICS,
 )
 """All metrics made from a source, in the order of the exposition."""
@@ -27,6 +30,10 @@ SCHEMA = Schema(
     METRICS,
     ends=SESSION_ENDS,
     own=own.COUNTERS,
+    ledger=money.LEDGER,
+    escalation=handoffs.ESCALATION,
+    newest=NEWEST,
+    of_sessions=OF_SESSIONS,
     headlines={
         "Sessions started": sessions.SESSIONS_STARTED,
         "Sessions ended": sessions.SESSIONS_ENDED,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from exporter.catalogue.tables import SUBAGENTS
-from exporter.catalogue.vocabulary import AGENT, DURATION_BUCKETS, OUTCOME, PROJECT, SERVER, TOOL, TOOL_BUCKETS
+from exporter.catalogue.vocabulary import AGENT, DURATION_BUCKETS, OUTCOME, PARENT, PROJECT, SERVER, TOOL, TOOL_BUCKETS
 from exporter.spec import Col, Counter, Feed, FirstOf, Histogram, Is, LabelValue, Metric, Outcome, Part, Project, Value
 
 _SUCCESS = Outcome("success")
-_NOT_A_TOOL = Is("agent_type", "mcp_tool", negate=True)
-_A_TOOL = Is("agent_type", "mcp_tool")
+_NOT_A_TOOL = (Is("agent_type", "mcp_tool", negate=True),)
+_A_TOOL = (Is("agent_type", "mcp_tool"),)
 _SERVER = FirstOf((Col("mcp_server_name"), Col("metadata_server"), Part("agent_name", 0)))
 _TOOL = FirstOf((Col("mcp_tool_name"), Col("metadata_tool"), Part("agent_name", 1)))
 
@@ -26,6 +26,13 @@ SUBAGENT_INVOCATIONS = Counter(
     "Sub-agents invoked (subagent_invocations, without MCP tool calls); unknown where the platform records no result.",
     (PROJECT, AGENT, OUTCOME),
     _agents(project=Project(), agent=Col("agent_name"), outcome=_SUCCESS),
+)
+SUBAGENT_SPAWNS = Counter(
+    "orchestration_subagent_spawns_total",
+    "Sub-agents invoked, by the agent that did it (subagent_invocations.parent_agent). The same invocations as "
+    "orchestration_subagent_invocations_total: do not add the two.",
+    (PARENT, AGENT),
+    _agents(parent=Col("parent_agent"), agent=Col("agent_name")),
 )
 SUBAGENT_DURATION = Histogram(
     "orchestration_subagent_duration_seconds",
@@ -70,6 +77,7 @@ TOOL_COST = Counter(
 
 METRICS: tuple[Metric, ...] = (
     SUBAGENT_INVOCATIONS,
+    SUBAGENT_SPAWNS,
     SUBAGENT_DURATION,
     SUBAGENT_TOKENS,
     SUBAGENT_COST,

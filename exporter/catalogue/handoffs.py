@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from exporter.catalogue.tables import HANDOFFS
+from exporter.catalogue.tables import ESCALATIONS, HANDOFFS
 from exporter.catalogue.vocabulary import (
     CONFIDENCE_BUCKETS,
     DURATION_BUCKETS,
+    ESCALATION_REASON,
     MODEL,
     OUTCOME,
     PROJECT,
@@ -13,7 +14,7 @@ from exporter.catalogue.vocabulary import (
     SOURCE_MODEL,
     TASK_TYPE,
 )
-from exporter.spec import Col, Counter, Feed, Gauge, Histogram, LabelValue, Metric, Outcome, Project, Value
+from exporter.spec import Col, Counter, Escalation, Feed, Gauge, Histogram, LabelValue, Metric, Outcome, Project, Value
 
 _SUCCESS = Outcome("success")
 
@@ -43,6 +44,22 @@ HANDOFF_TASK_TYPES = Counter(
     "Hand-offs by type of task. The same hand-offs as orchestration_handoffs_total: do not add the two.",
     (TASK_TYPE, MODEL, OUTCOME),
     _handoffs(task_type=Col("task_type"), model=Col("target_model"), outcome=_SUCCESS),
+)
+HANDOFF_ESCALATIONS = Counter(
+    "orchestration_handoff_escalations_total",
+    "Hand-offs to a paid model that a local one should have done: retry after a failed local hand-off of the same "
+    "session and type of task, unavailable where the route's reason is deepseek_unavailable. They are among "
+    "orchestration_handoffs_total: do not add the two.",
+    (PROJECT, ESCALATION_REASON),
+    (Feed(ESCALATIONS, {"project": Project(), "reason": Col("reason")}),),
+)
+ESCALATION = Escalation(
+    HANDOFFS,
+    found=ESCALATIONS,
+    model="target_model",
+    task="task_type",
+    reason="route_reason",
+    unavailable="deepseek_unavailable",
 )
 HANDOFFS_IN_FLIGHT = Gauge(
     "orchestration_handoffs_in_flight",
@@ -88,6 +105,7 @@ METRICS: tuple[Metric, ...] = (
     HANDOFFS_TOTAL,
     HANDOFF_ROUTES,
     HANDOFF_TASK_TYPES,
+    HANDOFF_ESCALATIONS,
     HANDOFFS_IN_FLIGHT,
     HANDOFF_OLDEST,
     HANDOFF_DURATION,

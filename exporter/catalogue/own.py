@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.catalogue.money import BUDGET_SPEND
 from exporter.catalogue.vocabulary import METRIC, OVERFLOWN, REJECTION, TABLE
 from exporter.spec import Counter, Gauge, Metric, OwnCounters
 
@@ -90,4 +91,5 @@ COUNTERS = OwnCounters(
     rewinds=SOURCE_REWINDS,
     uncertain=REWIND_UNCERTAIN,
     dropped=IN_FLIGHT_DROPPED,
+    budget_spend=BUDGET_SPEND,
 )

@@ -15,6 +15,7 @@ SHOWN: tuple[Shown, ...] = (
         outcome="success",
         duration="response_time",
         cost="cost",
+        is_model=True,
     ),
     Shown(
         SUBAGENTS,
@@ -46,8 +47,19 @@ SHOWN: tuple[Shown, ...] = (
         error=Col("error_type"),
         outcome="success",
         duration="execution_time",
+        is_model=True,
     ),
-    Shown(ROUTING, "routing decision"),
-    Shown(HOOKS, "hook"),
+    # the platform of today never fills in how it went; its cost is that of the hand-off
+    Shown(
+        ROUTING,
+        "routing decision",
+        who=(Col("selected_model"),),
+        what=Col("task_complexity"),
+        outcome="execution_success",
+        duration="actual_duration",
+        is_model=True,
+        waits=False,
+    ),
+    Shown(HOOKS, "hook", who=(Col("hook_type"),), outcome="success", duration="processing_time"),
 )
 """The kinds of events, in the order in which a session counts them."""

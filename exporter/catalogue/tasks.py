@@ -17,7 +17,7 @@ from exporter.spec import Col, Counter, Feed, Histogram, Is, LabelValue, Metric,
 _SUCCESS = Outcome("success")
 
 
-def _tasks(value: Value = None, *, where: Is | None = None, **labels: LabelValue) -> tuple[Feed, ...]:
+def _tasks(value: Value = None, *, where: tuple[Is, ...] = (), **labels: LabelValue) -> tuple[Feed, ...]:
     return (Feed(TASKS, labels, value, where=where),)
 
 
@@ -44,7 +44,7 @@ TASK_ERRORS = Counter(
     "orchestration_task_errors_total",
     "Failed tasks (task_outcomes.success is 0) by type of error.",
     (MODEL, ERROR_TYPE),
-    _tasks(where=Is("success", 0), model=Col("model_used"), error_type=Col("error_type")),
+    _tasks(where=(Is("success", 0),), model=Col("model_used"), error_type=Col("error_type")),
 )
 TASK_QUALITY = Histogram(
     "orchestration_task_quality_score",

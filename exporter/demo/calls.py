@@ -10,6 +10,7 @@ from exporter.demo.rows import Statement, insert
 from exporter.demo.turns import ORCHESTRATOR
 
 _UNTRACKED_SHARE = 0.15  # the platform's own tracker leaves results NULL, for ever
+_UNPRICED_SHARE = 0.01  # it counted tokens of which nobody knew the price
 _COLUMNS_SHARE = 0.2  # newer rows carry server, tool and category in columns too
 _HOOK_FAILURE_SHARE = 0.015
 
@@ -62,9 +63,12 @@ def _tool_row(rng: Random, session_id: str, tool: Tool) -> Statement:
     )
 
 
-def subagent_call(rng: Random, session_id: str, agent: Agent, *, parent: str = ORCHESTRATOR) -> tuple[Statement, float]:
+def subagent_call(
+    rng: Random, session_id: str, agent: Agent, *, parent: str | None = ORCHESTRATOR
+) -> tuple[Statement, float]:
     """A sub-agent's row, final at once, and its cost in USD (0 where the tracker left it out)."""
     failed, untracked = rng.random() < 0.06, rng.random() < _UNTRACKED_SHARE
+    unpriced = untracked or rng.random() < _UNPRICED_SHARE
     tokens = int(rng.lognormvariate(log(1_500), 0.7))
     cost = round(tokens * cast.SONNET.usd_per_token, 8)
     metadata = {
@@ -85,7 +89,7 @@ def subagent_call(rng: Random, session_id: str, agent: Agent, *, parent: str = O
         success=None if untracked else int(not failed),
         error_message="Timeout" if failed and not untracked else None,
         tokens_used=None if untracked else tokens,
-        cost=None if untracked else cost,
+        cost=None if unpriced else cost,
         metadata=json.dumps(metadata),
     )
-    return row, 0.0 if untracked else cost
+    return row, 0.0 if unpriced else cost

@@ -9,7 +9,7 @@ from exporter.demo import cast
 from exporter.demo.calls import hook, subagent_call, tool_call
 from exporter.demo.incidents import Forecast
 from exporter.demo.rows import Event, Statement, event_time, insert
-from exporter.demo.turns import Turn, activity, close_turn, open_turn, plan_turn
+from exporter.demo.turns import ORCHESTRATOR, Turn, activity, close_turn, open_turn, plan_turn
 
 _ENDED_SHARE = 0.1
 _EARLY_EVENTS_SHARE = 0.08
@@ -138,13 +138,13 @@ def _turn_events(session: Session, turn: Turn, at_s: float, rng: Random) -> Iter
     tools = rng.choices((0, 1, 2, 3), (4, 3, 2, 1))[0]
     agents = int(rng.random() < 0.4)
     moments = sorted(at_s + turn.response_s * rng.uniform(0.05, 0.9) for _ in range(tools + agents))
-    cost = turn.cost
+    cost = turn.cost or 0.0
     yield Event(at_s, open_turn(session.session_id, turn))
     for number, moment_s in enumerate(moments):
         if number < tools:
             yield Event(moment_s, tool_call(rng, session.session_id))
         else:
-            row, agent_cost = subagent_call(rng, session.session_id, rng.choice(cast.AGENTS))
+            row, agent_cost = subagent_call(rng, session.session_id, rng.choice(cast.AGENTS), parent=_parent(rng))
             cost += agent_cost
             yield Event(moment_s, (row,))
     done = close_turn(session.session_id, turn)
@@ -152,10 +152,15 @@ def _turn_events(session: Session, turn: Turn, at_s: float, rng: Random) -> Iter
         yield Event(at_s + turn.response_s, (*done, *_add_up(session, turn, cost, tools)))
 
 
+def _parent(rng: Random) -> str | None:
+    """Who calls a sub-agent: the orchestrator mostly, now and then another one, or nobody says who."""
+    return rng.choices((ORCHESTRATOR, cast.GENERAL.name, None), (88, 9, 3))[0]
+
+
 def _add_up(session: Session, turn: Turn, cost: float, tools: int) -> tuple[Statement, ...]:
     """The session's row, and its budget, moved on by one task."""
     tokens = {"claude_tokens": turn.claude_tokens, "deepseek_tokens": turn.tokens - turn.claude_tokens}
-    task = tokens | {"success": turn.success, "cost": cost, "savings": turn.savings, "tools": tools}
+    task = tokens | {"success": turn.success, "cost": cost, "savings": turn.savings or 0.0, "tools": tools}
     statements = [Statement(_ADD_TASK, {**task, "session_id": session.session_id})]
     if session.budget_tokens is not None:
         statements.append(Statement(_SPEND_BUDGET, {**tokens, "session_id": session.session_id}))

@@ -13,6 +13,7 @@ from exporter.demo.rows import Statement, Value, insert
 ORCHESTRATOR = "claude_orchestrator"
 _LOST_SHARE = 0.003  # a crashed platform never writes the result
 _UNAVAILABLE_SHARE = 0.04
+_UNPRICED_SHARE = 0.004  # the price list was being replaced: tokens are known, money is not
 _TYPICAL_TOKENS = 2_600
 
 _FINISH_HANDOFF = """UPDATE handoff_events
@@ -47,6 +48,7 @@ class Turn:
     lost: bool
     routing_result: bool
     reported: bool
+    unpriced: bool
 
     @property
     def success(self) -> int:
@@ -54,14 +56,14 @@ class Turn:
         return int(self.error is None)
 
     @property
-    def cost(self) -> float:
-        """What the model charged."""
-        return priced(self.model, self.tokens)
+    def cost(self) -> float | None:
+        """What the model charged; None if nobody knew its price."""
+        return None if self.unpriced else priced(self.model, self.tokens)
 
     @property
-    def savings(self) -> float:
-        """What the paid model would have charged beyond that."""
-        return saved(self.model, self.tokens)
+    def savings(self) -> float | None:
+        """What the paid model would have charged beyond that; None without a cost."""
+        return None if self.unpriced else saved(self.model, self.tokens)
 
     @property
     def claude_tokens(self) -> int:
@@ -111,6 +113,7 @@ def plan_turn(rng: Random, weather: Weather, *, key: str, failed: Turn | None) -
         lost=rng.random() < _LOST_SHARE,
         routing_result=rng.random() < 0.95,
         reported=rng.random() < 0.4,
+        unpriced=rng.random() < _UNPRICED_SHARE,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from exporter.source.sqlite import quote
-from exporter.spec import Column, Flag, Json, Number, Table, Text, Time, stored_in
+from exporter.spec import Column, Flag, Json, Lacks, Number, Table, Text, Time, stored_in
 
 TEXT_LENGTH = 512
 TIME_LENGTH = 64
@@ -31,6 +31,8 @@ def expression(column: Column, present: Collection[str]) -> str:
             return f"CASE WHEN {name} >= x'' THEN x'00' WHEN {name} >= '' THEN {text} ELSE {name} END"
         case Json(path=path):
             return _json(name, path)
+        case Lacks(used=used, maximum=maximum):
+            return _lacks(name, used, maximum) if used in present else "NULL"
 
 
 def _json(name: str, path: str) -> str:
@@ -40,6 +42,12 @@ def _json(name: str, path: str) -> str:
         f"CASE WHEN {name} IS NULL OR {name} = '' THEN NULL WHEN {name} >= x'' OR NOT json_valid({name}) THEN x'' "
         f"ELSE substr(json_extract({name}, '{quoted}'), 1, {TEXT_LENGTH}) END"
     )
+
+
+def _lacks(name: str, used: str, maximum: float) -> str:
+    number = quote(used)
+    usable = f"typeof({number}) IN ('integer', 'real') AND {number} > 0 AND {number} <= {maximum!r}"
+    return f"({name} IS NULL AND {usable})"
 
 
 def _select(table: Table, present: Collection[str]) -> str:

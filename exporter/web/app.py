@@ -26,7 +26,7 @@ from exporter.negotiation import accepts_gzip, negotiate
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
-from exporter.web.pages import Pages, Window
+from exporter.web.pages import Pages, Windows
 
 log = logs.get(__name__)
 
@@ -40,22 +40,33 @@ _PLAIN = "text/plain; charset=utf-8"
 _OTHER = "other"
 
 
-class Polled(Protocol):
-    """What the routes need of a poller."""
+class Edition(Protocol):
+    """What a scrape is sent."""
 
     @property
-    def publication(self) -> Publication | None:
-        """What is to be shown now; None before anything can be."""
+    def publication(self) -> Publication:
+        """The series of all sources, or of one."""
+
+    def note_served(self) -> None:
+        """Take note that a client was sent all of it."""
+
+
+class Polled(Protocol):
+    """What the routes need of the pollers."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The names of the sources."""
 
     @property
     def ready(self) -> bool:
         """Whether a complete publication was shown."""
 
-    def note_served(self, publication: Publication) -> None:
-        """Take note that a client was sent all of it."""
+    def edition(self, source: str | None = None) -> Edition | None:
+        """What is to be shown now, of all sources or of one of `sources`; None before anything can be."""
 
-    def status(self) -> SourceStatus:
-        """How the source is doing, for people."""
+    def statuses(self) -> Sequence[SourceStatus]:
+        """How the sources are doing, for people."""
 
 
 Reload = Callable[[], str]
@@ -66,7 +77,7 @@ TELEMETRY: web.AppKey[Telemetry] = web.AppKey("telemetry")
 SETTINGS: web.AppKey[WebSettings] = web.AppKey("settings")
 RELOAD: web.AppKey[Reload] = web.AppKey("reload")
 ROUTES: web.AppKey[Mapping[str, str]] = web.AppKey("routes")
-MADE: web.AppKey[_Made] = web.AppKey("made")
+MAKER: web.AppKey[_Maker] = web.AppKey("maker")
 
 
 def make_app(
@@ -75,7 +86,7 @@ def make_app(
     poller: Polled,
     telemetry: Telemetry,
     reload: Reload,
-    windows: Sequence[Window] = (),
+    windows: Windows | None = None,
     metrics: Sequence[Metric] = (),
 ) -> web.Application:
     """The application; only the pages look at sources, through their windows, and not for longer than a moment.
@@ -84,9 +95,9 @@ def make_app(
     """
     app = web.Application(middlewares=[_account], client_max_size=1024)
     app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
-    app[MADE] = _Made()
+    app[MAKER] = _Maker()
     app.on_response_prepare.append(_add_headers)
-    pages = Pages(settings=settings, statuses=lambda: [poller.status()], windows=windows, metrics=metrics)
+    pages = Pages(settings=settings, statuses=poller.statuses, windows=windows, metrics=metrics)
     app.on_cleanup.append(pages.close)
     prefix = settings.prefix
     gets = {
@@ -163,29 +174,18 @@ def _plain(code: int, line: str = "", headers: Mapping[str, str] | None = None) 
 # ── the metrics ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Made:
-    """Which forms of the last publication are there to be sent: what is not is made in a thread, once."""
+class _Maker:
+    """Makes what of a publication is not there to be sent in a thread, once; the requests for it wait here."""
 
     def __init__(self) -> None:
-        self._publication: Publication | None = None
-        self._forms: set[tuple[Format, bool]] = set()
         self._lock = asyncio.Lock()
 
     async def have(self, publication: Publication, form: Format, *, gzip: bool) -> None:
         """Return when that form can be had at once."""
-        if not self._has(publication, form, gzip):
+        if not publication.has(form, gzip=gzip):
             async with self._lock:
-                if not self._has(publication, form, gzip):
+                if not publication.has(form, gzip=gzip):
                     await asyncio.to_thread(publication.parts, form, b"", gzip)
-                    self._note(publication, form, gzip)
-
-    def _has(self, publication: Publication, form: Format, gzip: bool) -> bool:
-        return publication is self._publication and (form, gzip) in self._forms
-
-    def _note(self, publication: Publication, form: Format, gzip: bool) -> None:
-        if publication is not self._publication:
-            self._publication, self._forms = publication, set()
-        self._forms.add((form, gzip))
 
 
 @functools.lru_cache(maxsize=128)
@@ -199,13 +199,15 @@ def _header(request: web.Request, name: str) -> str:
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
-    app = request.app
-    publication = app[POLLER].publication
-    if publication is None:
+    app, source = request.app, _wanted_source(request)
+    edition = app[POLLER].edition(source)
+    if edition is None:
         return _plain(503, "nothing was read yet")
     form, gzip = _wanted(_header(request, "Accept"), _header(request, "Accept-Encoding"))
-    await app[MADE].have(publication, form, gzip=gzip)
-    body, tail = publication.parts(form, app[TELEMETRY].render(form), gzip)
+    await app[MAKER].have(edition.publication, form, gzip=gzip)
+    telemetry = app[TELEMETRY]
+    own = telemetry.render(form) if source is None else telemetry.render_source(form, source)
+    body, tail = edition.publication.parts(form, own, gzip)
     headers = {
         "Content-Type": form.value,
         "Content-Length": str(len(body) + len(tail)),
@@ -214,8 +216,23 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
     }
     response = web.StreamResponse(headers=headers)
     if request.method == "GET" and await _sent(request, response, body, tail):
-        app[POLLER].note_served(publication)
+        edition.note_served()
     return response
+
+
+def _wanted_source(request: web.Request) -> str | None:
+    """The source that alone is asked for, or None for all.
+
+    Raises:
+        HTTPBadRequest: more than one is.
+        HTTPNotFound: there is no such source.
+    """
+    wanted, known = request.query.getall("source", ()), request.app[POLLER].sources
+    if len(wanted) > 1:
+        raise web.HTTPBadRequest(reason="source: can be given once")
+    if wanted and wanted[0] not in known:
+        raise web.HTTPNotFound(reason=f"no such source: there is {', '.join(known)}")
+    return wanted[0] if wanted else None
 
 
 async def _sent(request: web.Request, response: web.StreamResponse, body: bytes, tail: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.view import BudgetLine, Event, Lately, Seen, SourceStatus, Spending, merged, summed
+from exporter.view import BudgetLine, Event, Lately, Seen, SourceStatus, Spending, budgets_of, merged, summed
 from exporter.web import charts, events
 from exporter.web.events import Column
 from exporter.web.frame import NONE, Links, ago, clock, document, duration, moment, money, percent, section, text, tiles
@@ -121,7 +121,7 @@ def _money(sources: Sources, now: float) -> str:
         sums = (("Today", spending.today), ("This week", spending.week), ("This month", spending.month))
         shown = tiles((name, money(usd), "") for name, usd in sums)
     lines = "".join(
-        _budget(budget, sources.name(status.name), now) for status in sources.statuses for budget in status.budgets
+        _budget(budget, sources.name(name) if name else "", now) for name, budget in budgets_of(sources.statuses)
     )
     budgets = f'<ul class="budgets" aria-label="Budgets">{lines}</ul>' if lines else ""
     return section("spend", "Spend", shown + budgets, note="US dollars")

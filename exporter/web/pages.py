@@ -28,6 +28,13 @@ class Window(Protocol):
     async def timeline(self, session: str) -> Seen[Timeline]:
         """A session; a fresh None where it has none of that id."""
 
+
+class Windows(Protocol):
+    """The windows on all sources there are now."""
+
+    async def of_sources(self) -> Sequence[Window]:
+        """One for each source, in the order of the configuration."""
+
     async def close(self) -> None:
         """End what is being read."""
 
@@ -40,7 +47,7 @@ class Pages:
         *,
         settings: WebSettings,
         statuses: Callable[[], Sequence[SourceStatus]],
-        windows: Sequence[Window],
+        windows: Windows | None,
         metrics: Sequence[Metric],
     ) -> None:
         self._settings = settings
@@ -50,11 +57,12 @@ class Pages:
 
     async def overview(self, request: web.Request) -> web.Response:
         """The page at `/`. With `?refresh=off` it stays as it is."""
-        seen = await asyncio.gather(*(window.lately() for window in self._windows))
+        windows = await self._of_sources()
+        seen = await asyncio.gather(*(window.lately() for window in windows))
         refreshes = request.query.get("refresh") != "off"
         text = overview.page(
             self._statuses(),
-            seen=dict(zip((window.name for window in self._windows), seen, strict=True)),
+            seen=dict(zip((window.name for window in windows), seen, strict=True)),
             now=time.time(),
             links=self._links(),
             refreshes=refreshes,
@@ -64,7 +72,7 @@ class Pages:
     async def session(self, request: web.Request) -> web.Response:
         """The page of one session, of the source that `?source=` names or of whichever has it."""
         key, source = request.match_info["id"], request.query.get("source")
-        windows = [window for window in self._windows if source in (None, window.name)]
+        windows = [window for window in await self._of_sources() if source in (None, window.name)]
         if not windows:
             return self._absent(404, "No such source", f"There is no source called {source}.")
         seen = await asyncio.gather(*(window.timeline(key) for window in windows))
@@ -82,7 +90,11 @@ class Pages:
 
     async def close(self, _app: web.Application) -> None:
         """End what is being read for pages."""
-        await asyncio.gather(*(window.close() for window in self._windows))
+        if self._windows is not None:
+            await self._windows.close()
+
+    async def _of_sources(self) -> Sequence[Window]:
+        return () if self._windows is None else await self._windows.of_sources()
 
     def _timeline(self, found: Timeline, source: str) -> str:
         return timeline.page(found, source=source, now=time.time(), home=self._home, links=self._links(self._home))

@@ -1,4 +1,4 @@
--- {table, reason}: values that no metric may use ("Values" in counting.md), of the columns this issue reads.
+-- {table, reason}: values that no metric may use ("Values" in counting.md), of the tables with a cursor.
 -- The sample has none: this returns no row, and every rejection counter must be 0.
 WITH number(tbl, value, top) AS (
   SELECT 'orchestration_sessions', completed_tasks, 1e6 FROM orchestration_sessions
@@ -16,6 +16,15 @@ WITH number(tbl, value, top) AS (
   UNION ALL SELECT 'task_outcomes', execution_time, 1e9 FROM task_outcomes
   UNION ALL SELECT 'task_outcomes', quality_score, 5 FROM task_outcomes
   UNION ALL SELECT 'task_outcomes', cost, 1e6 FROM task_outcomes
+  UNION ALL SELECT 'routing_decisions', confidence_score, 1 FROM routing_decisions
+  UNION ALL SELECT 'routing_decisions', actual_cost, 1e6 FROM routing_decisions
+  UNION ALL SELECT 'routing_decisions', actual_tokens, 1e12 FROM routing_decisions
+  UNION ALL SELECT 'routing_decisions', actual_duration, 1e9 FROM routing_decisions
+  UNION ALL SELECT 'model_performance', response_time, 1e9 FROM model_performance
+  UNION ALL SELECT 'model_performance', quality_score, 1 FROM model_performance
+  UNION ALL SELECT 'model_performance', error_count, 1e6 FROM model_performance
+  UNION ALL SELECT 'model_performance', retry_count, 1e6 FROM model_performance
+  UNION ALL SELECT 'claude_code_hooks', processing_time, 1e9 FROM claude_code_hooks
 ),
 moment(tbl, value) AS (
   SELECT 'orchestration_sessions', start_time FROM orchestration_sessions
@@ -24,12 +33,16 @@ moment(tbl, value) AS (
   UNION ALL SELECT 'subagent_invocations', timestamp FROM subagent_invocations
   UNION ALL SELECT 'task_outcomes', timestamp FROM task_outcomes
   UNION ALL SELECT 'routing_decisions', timestamp FROM routing_decisions
+  UNION ALL SELECT 'model_performance', timestamp FROM model_performance
   UNION ALL SELECT 'claude_code_hooks', timestamp FROM claude_code_hooks
+  UNION ALL SELECT 'live_activities', timestamp FROM live_activities
 ),
 flag(tbl, value) AS (
   SELECT 'handoff_events', success FROM handoff_events
   UNION ALL SELECT 'subagent_invocations', success FROM subagent_invocations
   UNION ALL SELECT 'task_outcomes', success FROM task_outcomes
+  UNION ALL SELECT 'routing_decisions', execution_success FROM routing_decisions
+  UNION ALL SELECT 'claude_code_hooks', success FROM claude_code_hooks
 ),
 json(tbl, value) AS (
   SELECT 'handoff_events', metadata FROM handoff_events
