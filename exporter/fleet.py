@@ -24,7 +24,7 @@ from exporter.view import SourceStatus
 
 _NOT_OF_POLLERS = ("sources", "web", "storage", "log")
 
-_THREADS_PER_SOURCE = 2  # of a poller that was cancelled, one may still be at work
+_THREADS_PER_SOURCE = 3  # of a poller that was cancelled, one may still be at work; and a page may look
 _THREADS = 4  # for the bytes of scrapes, and what else there is
 
 OpenSource = Callable[[SourceSettings, Settings], Source]

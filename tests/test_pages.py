@@ -469,6 +469,23 @@ def test_bars_stay_inside_their_image(values: list[float]) -> None:
         assert 0 <= float(height) <= 100.01 - float(y)
 
 
+@pytest.mark.parametrize(
+    "values, marks",
+    [
+        ([10.4, 3.0], ["$12", "$0", "$6"]),
+        ([0.0], ["$1", "$0", "$0.5"]),
+        ([0.021], ["$0.03", "$0", "$0.015"]),
+        ([1_150.0, -900.0], ["$1,200", "$0", "−$1,000"]),
+        ([9.0, -0.1], ["$10", "$0"]),
+    ],
+)
+def test_the_scale_has_round_sums(values: list[float], marks: list[str]) -> None:
+    """The top, nothing, and half of it or what is lowest; what would overlap is left out."""
+    drawn = charts.bars([(str(n), value) for n, value in enumerate(values)], kind="spend", what="x")
+
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", drawn) == marks
+
+
 def test_the_last_hour_of_several_sources_is_one() -> None:
     """Counts are added up, durations ranked together; a ratio of nothing is none."""
     both = merged([replace(HOUR, durations_s=(1.0, 2.0)), replace(HOUR, durations_s=(9.0,), capped=True)])

@@ -56,11 +56,14 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0) if step * power >= value)
+    return next(
+        step * power for step in (1.0, 1.2, 1.6, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0) if step * power >= value
+    )
 
 
 def _axis(value: float) -> str:
-    return money(value, digits=0 if abs(value) >= 3 or not value else 2)
+    """A round sum, with no more digits than it has."""
+    return f"{'−' if value < 0 else ''}${abs(value):,.10g}"
 
 
 def meter(*, spent: float, limit: float, projected: float | None, words: str) -> str:
