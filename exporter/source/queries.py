@@ -62,6 +62,12 @@ def above(table: Table, present: Collection[str], *, cursor: int | None, upto: b
     return f"{_select(table, present)}{where} ORDER BY id LIMIT :limit"
 
 
+def newest(table: Table, present: Collection[str], *, below: bool = False) -> str:
+    """Rows in the falling order of their ids, from the newest or ``below`` the id ``:below``, at most ``:limit``."""
+    where = " WHERE id < :below" if below else ""
+    return f"{_select(table, present)}{where} ORDER BY id DESC LIMIT :limit"
+
+
 def by_ids(table: Table, present: Collection[str]) -> str:
     """The rows whose ids are in the JSON array ``:ids``."""
     return f"{_select(table, present)} WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"  # noqa: S608
@@ -71,11 +77,6 @@ def by_sessions(table: Table, present: Collection[str]) -> str:
     """The rows whose session ids are in the JSON array ``:keys``."""
     column = quote(table.session or "session_id")
     return f"{_select(table, present)} WHERE {column} IN (SELECT value FROM json_each(:keys)) ORDER BY id"  # noqa: S608
-
-
-def newest(table: Table, present: Collection[str]) -> str:
-    """The newest rows, the newest first, at most ``:limit``."""
-    return f"{_select(table, present)} ORDER BY id DESC LIMIT :limit"
 
 
 def identities(table: Table, present: Collection[str]) -> str:
