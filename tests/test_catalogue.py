@@ -375,7 +375,7 @@ def test_every_vocabulary_is_open_or_closed_everywhere() -> None:
 
 
 def test_a_label_means_one_thing() -> None:
-    """A name has one vocabulary, but for those that the catalogue explains; models, agents and tiers of an account share theirs."""
+    """A name has one vocabulary, but for those the catalogue explains; models and agents share theirs."""
     pools = defaultdict(set)
     for label in LABELS:
         pools[label.name].add(label.pool)
