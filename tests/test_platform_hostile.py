@@ -775,8 +775,8 @@ def differences(one: Run, other: Run) -> dict[object, tuple[float, float]]:
 def test_several_polls_come_to_what_one_scan_does(scan: Run, polls: Run, small: Run, capped: Run) -> None:
     """With restarts between them, and with few label values: every total and every bucket."""
     assert len(folded(scan.shown)) > 200
-    assert scan.shown.total(ESCALATIONS, reason="retry") > 10
-    assert scan.shown.total(ESCALATIONS, reason="unavailable") > 10
+    assert scan.shown.total(ESCALATIONS, reason="retry") > 5
+    assert scan.shown.total(ESCALATIONS, reason="unavailable") > 5
     assert differences(scan, polls) == {}
     assert differences(small, capped) == {}
 
