@@ -40,6 +40,8 @@ SESSIONS, HANDOFFS, SUBAGENTS = "orchestration_sessions", "handoff_events", "sub
 TASKS, ROUTING, HOOKS = "task_outcomes", "routing_decisions", "claude_code_hooks"
 EVENTS = (HANDOFFS, SUBAGENTS, TASKS, ROUTING, HOOKS)
 CALLS, ACTIVITIES = "model_performance", "live_activities"
+BUDGETS, CAPACITIES = "token_budgets", "model_capacity_thresholds"
+ACCOUNTS, PATTERNS = "claude_account_analysis", "pattern_analysis"
 
 # `uid` names the physical row for the reference: the exporter does not read it.
 _EVENT = "id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT, session_id TEXT, timestamp TEXT"
@@ -57,6 +59,16 @@ CREATE TABLE {ROUTING} ({_EVENT}, selected_model TEXT, selected_vendor TEXT, tas
 CREATE TABLE {HOOKS} ({_EVENT}, hook_type TEXT, success, processing_time REAL);
 CREATE TABLE {CALLS} (id INTEGER PRIMARY KEY AUTOINCREMENT, model_name TEXT, vendor TEXT, task_type TEXT,
     timestamp TEXT, response_time REAL, quality_score REAL, error_count INTEGER, retry_count INTEGER);
+CREATE TABLE {BUDGETS} (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT, initial_budget INTEGER,
+    claude_tokens_used INTEGER, deepseek_tokens_used INTEGER, other_tokens_used INTEGER, budget_exhausted,
+    priority_level TEXT);
+CREATE TABLE {CAPACITIES} (id INTEGER PRIMARY KEY AUTOINCREMENT, model_name TEXT, vendor TEXT, capacity_threshold REAL,
+    cost_per_token REAL, availability_score REAL, last_updated TEXT);
+CREATE TABLE {ACCOUNTS} (id INTEGER PRIMARY KEY AUTOINCREMENT, period_type TEXT, current_tier TEXT,
+    recommended_tier TEXT, claude_cost_actual REAL, claude_cost_if_pro REAL, deepseek_cost_actual REAL,
+    projected_savings REAL, transition_confidence REAL);
+CREATE TABLE {PATTERNS} (id INTEGER PRIMARY KEY AUTOINCREMENT, pattern_type TEXT, pattern_name TEXT, frequency INTEGER,
+    impact_score REAL);
 CREATE TABLE {ACTIVITIES} (id INTEGER PRIMARY KEY AUTOINCREMENT, event_type TEXT, session_id TEXT, timestamp TEXT);
 """
 
