@@ -23,6 +23,8 @@ class Budget:
     period: Literal["day", "week", "month"]
     scope: Scope = "all"
     value: str = ""
+    shared: bool = False
+    """It is a tenant's: kept here, and shown together with what other sources have of it."""
 
     def covers(self, account: Account) -> bool:
         """Whether what is booked on that account is spent of this budget."""

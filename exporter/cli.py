@@ -37,7 +37,7 @@ class Command:
 
 _ALL = (known.CONFIG_FILE, known.LOG_LEVEL, known.LOG_FORMAT)
 _WHERE = (known.LISTEN_ADDRESS, known.EXTERNAL_URL, known.ROUTE_PREFIX)
-_WEB = (*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.STORAGE_PATH)
+_WEB = (*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.STORAGE_PATH, known.REBUILD_LEDGER)
 
 COMMANDS = {
     "serve": Command("read a database and serve its metrics (the default)", commands.serve, (known.DATABASE, *_WEB)),
@@ -75,14 +75,27 @@ def run(argv: Sequence[str], environ: Mapping[str, str], schema: Schema) -> int:
         return _failed(exc)
 
 
+_WORLD = (SourceError, OperationError, ConfigError)
+
+
 def _failed(exc: Exception) -> int:
     """Tell of what went wrong: one line for what the world did, a traceback for a bug."""
-    while isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    if isinstance(exc, SourceError | OperationError):
-        return _fail(exc, 1)
-    log.critical("stopped by a bug", exc_info=exc)
-    return 1
+    known_ones, bugs = _split(exc)
+    if bugs is not None:
+        log.critical("stopped by a bug", exc_info=bugs)
+        return 1
+    return _fail(known_ones[0], 2 if isinstance(known_ones[0], ConfigError) else 1)
+
+
+def _split(exc: Exception) -> tuple[Sequence[Exception], Exception | None]:
+    """What of it the world did, and what is a bug."""
+    if not isinstance(exc, ExceptionGroup):
+        return ([exc], None) if isinstance(exc, _WORLD) else ([], exc)
+    mine, bugs = exc.split(_WORLD)
+    found: list[Exception] = []
+    for inner in mine.exceptions if mine is not None else ():
+        found += _split(inner)[0]
+    return found, bugs
 
 
 def _fail(exc: Exception, code: int) -> int:

@@ -200,6 +200,8 @@ class StorageSettings(Model):
 
     path: FilePath = Path("data")
     """Folder of the state: cursors, totals and what was shown, so that a restart counts on."""
+    rebuild_ledger: bool = False
+    """Whether a start makes the ledger anew from the rows that are still there; days of which rows are gone stay."""
 
 
 class LogSettings(Model):
@@ -278,6 +280,7 @@ def load(
     _add_given(layers, flags, environ)
     settings = layers.validated(Settings)
     _check_sources(settings, layers)
+    _check_budgets(settings, layers)
     _check_constants(settings, metrics, layers)
     _check_tables(settings, metrics, layers)
     _check_drops(settings, (*metrics, *owntables.own_metrics(settings.tables)), layers)
@@ -345,6 +348,28 @@ def _check_sources(settings: Settings, layers: Layers) -> None:
         if labels and (other := values.setdefault(tuple(labels[name] for name in wanted), at)) != at:
             rule = f"must differ in a value from sources[{other}].labels"
             raise ConfigError(layers.thing(("sources", at, "labels")), labels, rule)
+
+
+def _check_budgets(settings: Settings, layers: Layers) -> None:
+    """Hold that each budget belongs to a source, or to a tenant that there is."""
+    names = [source.name for source in settings.sources]
+    tenants = {source.labels["tenant"] for source in settings.sources if "tenant" in source.labels}
+    for at, budget in enumerate(settings.budgets):
+        if budget.tenant is not None:
+            thing = layers.thing(("budgets", at, "scope"))
+            if budget.source is not None:
+                rule = "a tenant's budget belongs to all of its sources: leave source out"
+                raise ConfigError(layers.thing(("budgets", at, "source")), budget.source, rule)
+            if budget.tenant not in tenants:
+                raise ConfigError(
+                    thing, budget.tenant, f"is no source's label tenant{did_you_mean(budget.tenant, tenants)}"
+                )
+        elif budget.source is None and len(names) > 1:
+            rule = f"needs source, for there are several: {', '.join(names)}"
+            raise ConfigError(layers.thing(("budgets", at)), budget.name, rule)
+        elif budget.source is not None and budget.source not in names:
+            thing = layers.thing(("budgets", at, "source"))
+            raise ConfigError(thing, budget.source, f"no such source{did_you_mean(budget.source, names)}")
 
 
 def _check_constants(settings: Settings, metrics: tuple[spec.Metric, ...], layers: Layers) -> None:

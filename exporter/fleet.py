@@ -19,6 +19,7 @@ from exporter.poller import STALE_S, Poller, SourceStatus
 from exporter.source import Source
 from exporter.spec import Schema
 from exporter.telemetry import Telemetry
+from exporter.tenants import Tenants
 
 _NOT_OF_POLLERS = ("sources", "web", "storage", "log")
 
@@ -48,22 +49,26 @@ class _Seat:
     def __init__(self, poller: Poller, replaced: Poller | None = None) -> None:
         self.poller = poller
         self._replaced = replaced
-        self._since = time.monotonic()
+        self._since = poller.monotonic()
 
     def shown(self) -> Poller:
-        """Whose publication is served: the new one's when it has told how the source is, and not before.
+        """Whose publication is served: the new one's when it knows how the source is, and has all metrics.
 
-        The old one's totals are whole, for they are saved; that they are not current is told after `STALE_S`.
+        The old one's totals were saved, and are right. That they are not current is told when the source cannot be
+        read, or when it takes longer than `STALE_S`.
         """
-        if self._replaced is not None and self.poller.has_told:
+        before, told = self._replaced, self.poller.has_told
+        if before is None or (told and (self.poller.is_complete or not before.ready)):
             self._replaced = None
-        if self._replaced is not None and time.monotonic() - self._since > STALE_S:
-            self._replaced.outlive()
-        return self._replaced or self.poller
+            return self.poller
+        if told or self.poller.monotonic() - self._since > STALE_S:
+            before.outlive()
+        return before
 
     def status(self) -> SourceStatus:
-        """How what is served stands, and what its poller is doing now."""
-        return replace(self.shown().status(), progress=self.poller.status().progress)
+        """How what is served stands, and what its poller is doing, or cannot do, now."""
+        shown, now = self.shown().status(), self.poller.status()
+        return replace(shown, error=now.error, checkpoint_error=now.checkpoint_error, progress=now.progress)
 
 
 class Fleet:
@@ -73,7 +78,17 @@ class Fleet:
     all have ended.
     """
 
-    def __init__(self, *, settings: Settings, schema: Schema, open_source: OpenSource, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        schema: Schema,
+        open_source: OpenSource,
+        telemetry: Telemetry,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clocks = (wall, monotonic)
         self._settings = settings
         self._schema = schema
         self._open_source = open_source
@@ -84,6 +99,7 @@ class Fleet:
         self._group: asyncio.TaskGroup | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._threads_for = 0
+        self._tenants = Tenants(settings, schema)
         self._was_ready = False
         self._of: Sequence[Publication] = ()
         self._merged: Publication | None = None
@@ -96,6 +112,8 @@ class Fleet:
             source=self._open_source(of, settings),
             directory=self._directory,
             telemetry=self._telemetry,
+            wall=self._clocks[0],
+            monotonic=self._clocks[1],
         )
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────
@@ -117,6 +135,8 @@ class Fleet:
         if not members:
             return None
         publications = [publication for _, publication in members]
+        if source is None and (of_tenants := self._tenants.publish(pollers)) is not None:
+            publications.append(of_tenants)
         return Edition(publications[0] if len(publications) == 1 else self._as_one(publications), members)
 
     def _as_one(self, publications: Sequence[Publication]) -> Publication:
@@ -195,6 +215,7 @@ class Fleet:
             for task in self._tasks.get(name, ()):
                 task.cancel()
         before, self._settings = self._seats, settings
+        self._tenants = Tenants(settings, self._schema)
         self._seats = {
             of.name: before[of.name] if of.name in kept else _succeeding(before.get(of.name), made[of.name])
             for of in settings.sources

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.budgets import Standing, standing
+from exporter.budgets import Standing
 from exporter.context import Rules
 from exporter.labels import row_labels
 from exporter.ledger import READ, Sums
@@ -264,14 +264,13 @@ def _vendor_rows(state: State, schema: Schema, rules: Rules) -> Iterator[tuple[s
 # ── the ledger and budgets ───────────────────────────────────────────────────────────────────────────────────
 
 
-def read_calendar(state: State, schema: Schema, rules: Rules, now: float) -> Readings:
-    """The gauges of the ledger and of budgets, as of Unix time ``now``."""
+def read_calendar(state: State, schema: Schema, rules: Rules, budgets: Mapping[str, Standing], now: float) -> Readings:
+    """The gauges of the ledger and of ``budgets``, by name, as of Unix time ``now``."""
     gauges = [metric for metric in schema.metrics if isinstance(metric, Gauge) and _is_of_calendar(metric)]
     if not gauges:
         return {}
     spans = rules.calendar.periods(now)
     sums = {period: state.ledger.sums(span) for period, span in spans.items()}
-    budgets = {budget.name: standing(budget, state.ledger, rules.calendar, now) for budget in rules.budgets}
     found: Readings = {}
     for metric in gauges:
         match metric.reading:

@@ -132,6 +132,13 @@ ENABLE_LIFECYCLE = Option(
     "let POST /-/reload read the configuration again",
 )
 STORAGE_PATH = Option(("storage", "path"), "text", "--storage.path", "DIR", "folder of the exporter's state (data)")
+REBUILD_LEDGER = Option(
+    ("storage", "rebuild_ledger"),
+    "bool",
+    "--rebuild-ledger",
+    "",
+    "make the ledger anew from the rows still there, as another time zone needs",
+)
 LOG_LEVEL = Option(("log", "level"), "text", "--log.level", "LEVEL", "debug, info, warning or error (info)")
 LOG_FORMAT = Option(("log", "format"), "text", "--log.format", "FORMAT", "logfmt or json, on stderr (logfmt)")
 
@@ -144,7 +151,7 @@ OPTIONS = (
     *(Option(("time_zone",)), Option(("models",), "yaml"), Option(("model_aliases",), "yaml")),
     *(Option(("budgets",), "yaml"), Option(("tables",), "yaml")),
     *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE),
-    *(STORAGE_PATH, LOG_LEVEL, LOG_FORMAT),
+    *(STORAGE_PATH, REBUILD_LEDGER, LOG_LEVEL, LOG_FORMAT),
 )
 """Everything in `Settings`, and the two that stand for other things."""
 

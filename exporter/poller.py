@@ -18,7 +18,7 @@ from exporter.advance import Engine
 from exporter.births import Births
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
 from exporter.clocks import Suspension
-from exporter.config import Settings, SourceSettings
+from exporter.config import ConfigError, Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.labels import pools_of_only
@@ -106,7 +106,7 @@ class Poller:
         self._suspected_at = float("-inf")
         self._suspension = Suspension(wall, monotonic)
         self._needs_snapshot = True
-        self._warned_of_hold = False
+        self._warned_of_hold = self._rebuilt = False
 
     def _take(self, state: State) -> None:
         """Go on with this state."""
@@ -141,9 +141,19 @@ class Poller:
             )
 
     @property
+    def is_current(self) -> bool:
+        """Whether what it published is what the source holds."""
+        return self._up
+
+    @property
     def has_told(self) -> bool:
-        """Whether its publication says how the source is: a poll has ended, or its state cannot be had."""
+        """Whether it knows how the source is: a poll has ended, or its state cannot be had."""
         return self._up or bool(self._error or self._checkpoint_error)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its publication has all metrics: none is still to be made from the rows."""
+        return self.ready and not self._unscanned()
 
     def outlive(self) -> None:
         """It is cancelled, and what it published is shown still: say that this is not current."""
@@ -225,12 +235,29 @@ class Poller:
                 state = State(self.schema.tables)
             else:
                 forget_removed(state, self.schema, self.fingerprints)
+                self._check_zone(state)
                 self._needs_snapshot = False
                 self._suspension.begin()
         if loaded.fell_back or loaded.lost:
             self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
+
+    def _check_zone(self, state: State) -> None:
+        """Hold that the ledger's days are those of the configured zone, or have it made anew where that is wanted.
+
+        Raises:
+            ConfigError: they are another zone's.
+        """
+        name, ledger = self.rules.calendar.name, self.schema.ledger
+        if ledger is None or ledger.name not in state.fingerprints:
+            return
+        if self.settings.storage.rebuild_ledger and not self._rebuilt:
+            self._rebuilt = True
+            del state.fingerprints[ledger.name]
+        elif state.ledger.zone != name:
+            rule = f"source {self.source.name} keeps its ledger in {state.ledger.zone}: --rebuild-ledger makes it anew"
+            raise ConfigError("time_zone", name, rule)
 
     async def _poll_timed(self) -> None:
         began = self.monotonic()
@@ -371,7 +398,7 @@ class Poller:
         for metric in metrics:
             if not metric.feeds:
                 continue
-            if metric.name in self.state.fingerprints:
+            if metric.name in self.state.fingerprints and metric is not self.schema.ledger:
                 self.state.counting_since = None
             self.state.drop(metric.name)
             self.publisher.drop(metric.name)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from exporter import gauges
 from exporter.advance import Engine
+from exporter.budgets import Standing, standing
 from exporter.context import Rules
 from exporter.exposition import Distribution, Exemplar, Exposition, Publication, Value
 from exporter.gauges import Health, Readings
@@ -33,6 +34,11 @@ class Publisher:
         self._calendar: Readings = {}
         self._booked: tuple[int, int] = (-1, -1)
         """Of what the calendar's gauges were read: the ledger's version, and the minute."""
+        self.standings: dict[str, Standing] = {}
+        """How the budgets stand, by name, as far as it is saved."""
+        self.shared_spend: dict[str, float] = {}
+        """What was booked against budgets that are shared with other sources, by name, as far as it is saved."""
+        self._shared = {budget.name for budget in rules.budgets if budget.shared}
         self._stale = True
         self._shown: Readings = {}
         self._state: State | None = None
@@ -54,7 +60,10 @@ class Publisher:
         for metric, labels in self._removed:
             self.exposition.remove(self.source, metric, labels)
         for found in self._changed:
-            self.exposition.set(self.source, found.metric, found.labels, shown_value(found))
+            if self._is_shared(found):
+                self.shared_spend[found.labels[0]] = found.value  # type: ignore[union-attr]
+            else:
+                self.exposition.set(self.source, found.metric, found.labels, shown_value(found))
         self._held = set(state.held)
         self._changed, self._removed = set(), set()
         if self._stale:
@@ -62,8 +71,14 @@ class Publisher:
             self._stale = False
         booked = (state.ledger.version, int(now // _MINUTE_S))
         if booked != self._booked:
-            self._calendar = gauges.read_calendar(state, self.schema, self.rules, now)
+            budgets, calendar = self.rules.budgets, self.rules.calendar
+            self.standings = {budget.name: standing(budget, state.ledger, calendar, now) for budget in budgets}
+            own = {name: found for name, found in self.standings.items() if name not in self._shared}
+            self._calendar = gauges.read_calendar(state, self.schema, self.rules, own, now)
             self._booked = booked
+
+    def _is_shared(self, found: Series) -> bool:
+        return found.metric == self.schema.own.budget_spend.name and found.labels[0] in self._shared
 
     def drop(self, metric: str) -> None:
         """A metric's series are to be made anew: stop showing the old ones when the new ones are shown."""

@@ -79,12 +79,19 @@ def _models_named(settings: Settings) -> list[str]:
 
 def budgets_of(settings: Settings, source: SourceSettings) -> tuple[Budget, ...]:
     """The budgets of one source."""
-    return tuple(_budget(budget) for budget in settings.budgets if budget.source in (None, source.name))
+    return tuple(_budget(budget) for budget in settings.budgets if _is_of(budget, source))
+
+
+def _is_of(budget: BudgetSettings, source: SourceSettings) -> bool:
+    if budget.tenant is not None:
+        return source.labels.get("tenant") == budget.tenant
+    return budget.source in (None, source.name)
 
 
 def _budget(settings: BudgetSettings) -> Budget:
     kind, value = settings.scoped
-    return Budget(settings.name, settings.limit_usd, settings.period, kind, label_text(value or None)[0])
+    value = label_text(value or None)[0]
+    return Budget(settings.name, settings.limit_usd, settings.period, kind, value, shared=settings.tenant is not None)
 
 
 def _named(budgets: Iterable[Budget]) -> Iterator[tuple[str, str]]:

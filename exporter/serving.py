@@ -54,7 +54,7 @@ class Running(Polled, Protocol):
         """Poll by these settings from now on."""
 
 
-_FIXED = ("web", "storage")
+_FIXED = ("web", "storage", "time_zone")
 """What is as it was at the start until the next one."""
 
 
@@ -93,20 +93,23 @@ class Reloader:
 
     def _follow(self, settings: Settings) -> None:
         changed = _changes(self._settings, settings)
+        if not changed:
+            log.info("configuration read; nothing changed")
+            return
+        self._apply(settings)
         self._settings = settings
         if "log" in changed:
             logs.configure(settings.log.level, settings.log.format)
-        if changed:
-            self._apply(settings)
-            log.info("configuration applied", changed=",".join(changed))
-        else:
-            log.info("configuration read; nothing changed")
+        log.info("configuration applied", changed=",".join(changed))
 
     def _waiting(self, read: Settings) -> Iterator[str]:
         """The keys that were changed, and are applied by a restart only."""
         for name in _FIXED:
             before, after = getattr(self._settings, name), getattr(read, name)
-            yield from (f"{name}.{key}" for key in _changes(before, after))
+            if isinstance(before, Model):
+                yield from (f"{name}.{key}" for key in _changes(before, after))
+            elif before != after:
+                yield name
 
 
 def _changes(before: Model, after: Model) -> list[str]:

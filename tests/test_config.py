@@ -625,11 +625,13 @@ def test_every_setting_can_be_given_by_a_variable() -> None:
     assert {option.path for option in OPTIONS if option.in_file} == set(leaves(Settings))
 
 
-def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
+def test_the_examples_in_the_docs_are_right(tmp_path: Path) -> None:
     """The YAML that people copy is accepted."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    examples = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
-    assert load(example, folder=tmp_path).sources[0].labels["tenant"] == "acme"
+    found = [load(example, folder=tmp_path).sources for example in examples]
+
+    assert [[source.labels["tenant"] for source in sources] for sources in found] == [["acme"], ["acme", "globex"]]
 
 
 def test_the_errors_in_the_docs_are_right(tmp_path: Path) -> None:

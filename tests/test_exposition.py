@@ -23,7 +23,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from exporter.exposition import Distribution, Exemplar, Exposition, Format, Publication, Value
+from exporter.exposition import Distribution, Exemplar, Exposition, Format, Publication, Value, merged
 from exporter.spec import Counter, Gauge, Histogram, Label, Metric
 
 HANDOFFS = Counter(
@@ -464,6 +464,72 @@ def test_samples_are_the_lines_of_each_metric() -> None:
     assert list(publication.samples) == [metric.name for metric in METRICS]
     lines = [line for line in publication.body(Format.TEXT).splitlines() if not line.startswith(b"#")]
     assert len(lines) == sum(counted.values())
+
+
+# ── several as one ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_one(values: Mapping[Key, Value], source: str) -> Publication:
+    """What is published of one source in an exposition of its own."""
+    exposition = Exposition(METRICS, {source: SOURCES[source]})
+    for key, value in values.items():
+        if key[0] == source:
+            exposition.set(*key, value)
+    return exposition.publish()
+
+
+@settings(deadline=None)
+@given(states)
+def test_merged_publications_are_those_of_one_exposition(values: dict[Key, Value]) -> None:
+    """No family twice, none interleaved; in both formats, compressed too, and counted as well."""
+    whole, one = filled(values).publish(), merged([of_one(values, source) for source in sorted(SOURCES)])
+
+    for form in Format:
+        assert one.body(form) == oracle(values, form)
+        assert gzip.decompress(one.answer(form, b"tail", gzip=True)) == whole.answer(form, b"tail")
+    assert one.samples == whole.samples
+
+
+def test_merging_one_gives_itself() -> None:
+    publication = of_one({}, "east")
+
+    assert merged([publication]) is publication
+
+
+def test_sources_with_different_metrics_can_be_merged() -> None:
+    """While a configuration changes, one may be ahead: what both have is together, and the rest stays."""
+    east, west = (
+        Exposition(metrics, {name: SOURCES[name]}) for name, metrics in (("east", [UP, OPEN]), ("west", [COST, UP]))
+    )
+    values: dict[Key, Value] = {
+        ("east", UP.name, ()): 1.0,
+        ("east", OPEN.name, ("p",)): 2.0,
+        ("west", UP.name, ()): 0.0,
+        ("west", COST.name, ("z",)): 3.0,
+    }
+    for key, value in values.items():
+        (east if key[0] == "east" else west).set(*key, value)
+
+    one = merged([east.publish(), west.publish()])
+
+    assert sorted(one.body(Format.TEXT).splitlines()) == sorted(oracle(values, Format.TEXT).splitlines())
+    assert list(one.samples) == [UP.name, OPEN.name, COST.name]
+
+
+def test_what_is_made_is_known_to_be_there() -> None:
+    """Each form by itself, and for as long as nothing changes."""
+    exposition = filled({("east", UP.name, ()): 1.0})
+    first = exposition.publish()
+    forms = [(form, packed) for form in Format for packed in (False, True)]
+    assert not any(first.has(form, gzip=packed) for form, packed in forms)
+
+    first.parts(Format.TEXT, b"", gzip=True)
+    second = exposition.publish()
+
+    assert [key for key in forms if second.has(key[0], gzip=key[1])] == [(Format.TEXT, True)]
+    assert first.shows_the_same(second)
+    exposition.set("east", UP.name, (), 0.0)
+    assert not first.shows_the_same(exposition.publish())
 
 
 # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────

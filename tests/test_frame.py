@@ -32,7 +32,7 @@ def within(*names: str) -> tuple[str, ...]:
     return tuple(f"exporter.{name}" for name in names)
 
 
-EDGES = within("config", "checkpoint", "poller", "web", "demo", "__main__")
+EDGES = within("config", "checkpoint", "poller", "fleet", "web", "demo", "__main__")
 RULES = (
     Rule(
         ("exporter",),
@@ -60,9 +60,9 @@ RULES = (
         "state is kept",
     ),
     Rule(
-        within("poller"),
+        within("poller", "fleet"),
         within("web", "demo"),
-        "the poller publishes, and knows no reader of what it publishes",
+        "pollers publish, and know no reader of what they publish",
     ),
     Rule(within("web"), within("source", "checkpoint"), "the web only reads what is published"),
     Rule(within("config"), within("poller", "web", "demo", "reader", "checkpoint"), "settings are known to all"),

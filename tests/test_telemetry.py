@@ -141,6 +141,52 @@ def test_every_move_is_in_the_next_scrape() -> None:
     assert (after["config_last_reload_successful"], after["config_last_reload_success_timestamp_seconds"]) == (0, 1)
 
 
+def test_samples_and_sizes_are_sums_over_the_sources() -> None:
+    """Each publish and each save counts in place of the source's one before."""
+    telemetry = Telemetry({"a": {}, "b": {}}, now=1.0)
+    for source, number in (("a", 5), ("b", 7), ("a", 6)):
+        telemetry.published(source, {"m": number, f"of_{source}": 1}, duration_s=0.1)
+        telemetry.saved(source, duration_s=0.1, size_bytes=number * 100)
+    found = values(telemetry)
+
+    assert (found['series{metric="m"}'], found['series{metric="of_a"}'], found['series{metric="of_b"}']) == (13, 1, 1)
+    assert found["checkpoint_size_bytes"] == 1_300
+
+
+@pytest.mark.usefixtures("without_created")
+def test_sources_come_and_go() -> None:
+    """Of those that are gone nothing is left, what stays goes on, what is new is born; client_python agrees."""
+    telemetry = Telemetry({"a": {"tenant": "t"}, "b": {"tenant": "u"}, "c": {"tenant": "v"}}, now=1.0)
+    moved(telemetry, "a", "b", "c")
+
+    telemetry.follow({"a": {"tenant": "t"}, "b": {"tenant": "w"}, "d": {"tenant": "x"}})
+    found = values(telemetry)
+
+    assert found['polls_total{outcome="success",source="a",tenant="t"}'] == 2
+    assert found['polls_total{outcome="success",source="b",tenant="w"}'] == 0
+    assert found['poll_duration_seconds_count{source="d",tenant="x"}'] == 0
+    assert not [name for name in found if 'source="c"' in name or 'tenant="u"' in name]
+    assert found["checkpoint_size_bytes"] == 123_456_789
+    assert of_process(telemetry.render(Format.TEXT)) == text_with_series(telemetry)
+
+    telemetry.follow({"a": {}})
+    assert 'polls_total{outcome="success",source="a"}' in values(telemetry)
+    assert "tenant" not in telemetry.render(Format.TEXT).decode()
+
+
+def test_one_sources_own_metrics_are_those_that_name_it() -> None:
+    """The lines of its series, each under its headers; nothing of the process, nor of others."""
+    telemetry = moved(Telemetry({"a": {}, "b": {}}, now=1.0), "a", "b")
+    whole = telemetry.render(Format.TEXT).decode().splitlines()
+
+    alone = telemetry.render_source(Format.TEXT, "b").decode().splitlines()
+
+    lines = [line for line in alone if not line.startswith("#")]
+    assert lines == [line for line in whole if 'source="b"' in line]
+    helped = {line.split()[2] for line in alone if line.startswith("# HELP")}
+    assert helped == {declared.name for declared in DECLARATIONS if "source" in declared.labels}
+
+
 def test_only_what_changed_is_rendered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape of hundreds of samples formats those of the one route that was asked."""
     telemetry = moved(Telemetry({"a": {}}, now=1.0), "a")

@@ -116,10 +116,14 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    poller: Poller | None = None, *, settings: WebSettings | None = None, reload: Callable[[], str] = lambda: ""
+    poller: Poller | None = None,
+    *,
+    settings: WebSettings | None = None,
+    reload: Callable[[], str] = lambda: "",
+    sources: Sequence[str] = ("default",),
 ) -> AsyncIterator[Site]:
     """Serve, and end both sides afterwards."""
-    poller, telemetry = poller or Poller(), Telemetry({"default": {}}, now=1.0)
+    poller, telemetry = poller or Poller(), Telemetry({name: {} for name in sources}, now=1.0)
     app = make_app(settings=settings or WebSettings(), poller=poller, telemetry=telemetry, reload=reload)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -248,6 +252,45 @@ async def test_many_scrapers_at_once_all_get_it_whole() -> None:
     assert {answer.status for answer, _ in answers} == {200}
     assert {len(re.findall(rb"(?m)^orchestration_handoffs_total\{", body)) for _, body in answers} == {5_000}
     assert len(running.poller.served) == 100
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text"])
+async def test_one_source_alone(encoding: str, accept: str) -> None:
+    """Its families, and of the process's own those that say `source`, with its series only; it alone was served."""
+    poller = Poller(single={"a": publication(3), "b": publication(1)})
+    async with site(poller, sources="ab") as running:
+        answer, body = await running.get(
+            "/metrics?source=a&x=1", headers={"Accept": accept, "Accept-Encoding": encoding}
+        )
+    text = gzip.decompress(body) if encoding == "gzip" else body
+
+    assert answer.status == 200
+    assert len(re.findall(rb"(?m)^orchestration_handoffs_total\{", text)) == 3
+    assert b'_polls_total{outcome="success",source="a"} 0.0\n' in text
+    assert not re.search(rb'(?m)^(?:process_|orchestration_exporter_http)|source="b"', text)
+    assert (text.count(b"# EOF"), text.endswith(b"\n# EOF\n")) == ((1, True) if accept else (0, False))
+    assert poller.served == [poller.single["a"]]
+
+
+@pytest.mark.parametrize(
+    "query, code, told",
+    [
+        ("source=c", 404, b"no such source: there is a, b\n"),
+        ("source=", 404, b"no such source: there is a, b\n"),
+        ("source=%3Cscript%3E%0Ax", 404, b"no such source: there is a, b\n"),
+        ("source=a&source=b", 400, b"source: can be given once\n"),
+        ("sources=c", 200, None),
+    ],
+)
+async def test_a_source_that_is_none_is_told(query: str, code: int, told: bytes | None) -> None:
+    """In one line of plain text that names those there are; other parameters mean nothing."""
+    async with site(Poller(single={"a": publication(), "b": publication()}), sources="ab") as running:
+        answer, body = await running.get(f"/metrics?{query}")
+
+    assert answer.status == code
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert body == told or told is None
 
 
 # ── routes ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -123,7 +123,7 @@ PATTERN_FREQUENCY = Gauge(
 )
 PATTERN_IMPACT = Gauge(
     "orchestration_pattern_impact_score",
-    f"Impact of a pattern on the platform's scale (pattern_analysis.impact_score); the {_MOST_PATTERNS} of most impact.",
+    f"Impact of a pattern on the platform's scale (pattern_analysis.impact_score); the {_MOST_PATTERNS} highest.",
     (PATTERN, KIND),
     reading="current",
     of=_patterns("impact_score"),
