@@ -149,7 +149,7 @@ OPTIONS = (
     *(Option(("max_label_values",), "int"), Option(("max_series_per_metric",), "int")),
     *(Option(("query_timeout",)), Option(("naive_time_zone",)), Option(("labels", "drop"), "yaml")),
     *(Option(("time_zone",)), Option(("models",), "yaml"), Option(("model_aliases",), "yaml")),
-    Option(("budgets",), "yaml"),
+    *(Option(("budgets",), "yaml"), Option(("tables",), "yaml")),
     *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE, Option(("web", "grafana_url"))),
     *(STORAGE_PATH, REBUILD_LEDGER, LOG_LEVEL, LOG_FORMAT),
 )

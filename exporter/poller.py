@@ -20,7 +20,8 @@ from exporter.clocks import Suspension
 from exporter.config import ConfigError, Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
-from exporter.publisher import Publisher, be_born
+from exporter.labels import pools_of_only
+from exporter.publisher import Publisher, be_born, forget_removed
 from exporter.reader import Layout, Look, Reader, Suspicion
 from exporter.rules import fingerprint, rules_of, schema_of
 from exporter.source import Look as Token
@@ -57,7 +58,7 @@ class Poller:
     ) -> None:
         self.settings = settings
         self.of = of
-        self.schema = schema_of(settings, schema)
+        self.schema = schema_of(settings, schema, of.name)
         self.rules = rules_of(settings, of)
         self.source = source
         self.telemetry = telemetry
@@ -220,8 +221,7 @@ class Poller:
                 self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
                 state = State(self.schema.tables)
             else:
-                for name in state.fingerprints.keys() - self.fingerprints.keys():
-                    state.drop(name)  # declared no more
+                forget_removed(state, self.schema, self.fingerprints)
                 self._check_zone(state)
                 self._needs_snapshot = False
                 self._suspension.begin()
@@ -312,6 +312,8 @@ class Poller:
         again = True
         while True:
             look = await self.reader.look(again=again)
+            for table, reason in look.layout.newly_left_out(self._layout):
+                self._log.error("own table is left out", table=table, error=reason)
             self._layout = look.layout
             if look.suspicion is not None:
                 self._suspect(look.suspicion)
@@ -361,8 +363,8 @@ class Poller:
             return
         first = not self.state.fingerprints
         if not first:
-            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.counted if metric.feeds}:
-                self.state.admitted.clear()  # all labels are made anew: admit as a first scan does
+            for pool in pools_of_only(unscanned, self.schema):
+                self.state.admitted.pop(pool, None)  # its labels are made anew: admit as a first scan does
             self._forget(unscanned)
         try:
             await self.reader.scan(unscanned, first=first)

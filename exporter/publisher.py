@@ -168,6 +168,23 @@ def shown_value(found: Series) -> Value:
     return Distribution(tuple(found.counts), found.sum, tuple(exemplars))
 
 
+def forget_removed(state: State, schema: Schema, fingerprints: Mapping[str, str]) -> None:
+    """Metrics that are declared no more leave the state; so does what was counted of them, and of tables no more read
+    or read from the start.
+    """
+    for name in state.fingerprints.keys() - fingerprints.keys():
+        state.drop(name)
+    there = {
+        "metric": {metric.name for metric in schema.metrics},
+        "table": {table.label for table in schema.tables if table.name not in state.forgotten},
+    }
+    for counter in (schema.own.rows_read, schema.own.rejected, schema.own.dropped, schema.own.overflow):
+        place = counter.label_names[0]
+        for labels, found in list(state.series.get(counter.name, {}).items()):
+            if labels[0] not in there[place]:
+                state.remove(found)
+
+
 def be_born(state: State, schema: Schema, engine: Engine) -> None:
     """The exporter's own counters on this source, at 0 where nothing was counted yet."""
     own, tables = schema.own, [table for table in schema.tables if table.name in state.tables]

@@ -107,10 +107,16 @@ class TableState:
 class State:
     """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down."""
 
-    def __init__(self, tables: Iterable[Table], *, newest: int | None = None, every: int | None = None) -> None:
+    def __init__(self, tables: Sequence[Table], *, newest: int | None = None, every: int | None = None) -> None:
         given = {"newest": newest, "every": every}
         sizes = {name: size for name, size in given.items() if size is not None}
         self.tables = {table.name: TableState(Memory(len(table.identity), **sizes)) for table in tables}
+        self.forgotten: set[str] = set()
+        """The user's own tables that were known by other columns when the state was written: read from the start."""
+        self._shapes = {table.name: _shape(table) for table in tables}
+        self._own = {table.name for table in tables if table.own}
+        self._columns: dict[str, list[str]] = {}
+        """Of each table the columns that rows in flight were written with."""
         self.sessions = Sessions()
         self.series: dict[str, dict[Labels, Series]] = {}
         self.admitted: dict[str, dict[str, None]] = {}
@@ -175,6 +181,13 @@ class State:
         self.held = {found for found in self.held if found.metric != metric}
         self.fingerprints.pop(metric, None)
         self.published.discard(metric)
+
+    def remove(self, series: Series) -> None:
+        """Forget a series."""
+        del self.series[series.metric][series.labels]
+        self.removed_series.add((series.metric, series.labels))
+        self.changed_series.discard(series)
+        self.held.discard(series)
 
     def release(self, series: Iterable[Series]) -> None:
         """Show these series' values from now on."""
@@ -269,6 +282,7 @@ class State:
             "first_publish": self.first_publish,
             "vendors": {model: list(found) for model, found in self.vendors.items()},
             "zone": self.ledger.zone,
+            "shapes": self._shapes,
         }
 
     def _dump_flight(self, table: str, id_: int) -> object:
@@ -295,13 +309,16 @@ class State:
                 raise StateError(f"record {number} of the state cannot be read: {exc!r}") from exc
         self.held = {found for series in self.series.values() for found in series.values() if not found.released}
         self._clear()
+        if self._columns != {name: columns for name, (_, columns) in self._shapes.items()}:
+            self._written.pop("shapes")  # the next delta says by which columns its rows are written
 
     def _apply(self, content: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
+        self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
-            if name in self.tables:
+            if self._takes(name):
                 _load_memory(self.tables[name].memory, written)
         for name, ids, rows, sparse in content.get("read", ()):
-            if name in self.tables:
+            if self._takes(name):
                 memory = self.tables[name].memory
                 memory.add(*_load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
@@ -323,19 +340,43 @@ class State:
             self.ledger.load(content["ledger"])
         self.ledger.apply(content.get("booked", ()))
 
+    def _takes(self, table: str) -> bool:
+        """Whether what was written of the table is taken up."""
+        return table in self.tables and table not in self.forgotten
+
+    def _apply_shapes(self, written: Mapping[str, Any]) -> None:
+        """Go by the columns that what follows was written with."""
+        for name, (known_by, columns) in written.items():
+            self.forgotten.discard(name)
+            if name in self._shapes and known_by != self._shapes[name][0]:
+                if name not in self._own:
+                    raise StateError(f"the rows of {name} are known by other columns: {known_by}")
+                self.forgotten.add(name)
+            if name in self._shapes:
+                self._columns[name] = columns
+
+    def _fitted(self, table: str, row: Sequence[object]) -> Row:
+        """A row in flight with the columns that the table has now; None in those it was not read with."""
+        wanted = self._shapes[table][1]
+        columns = self._columns.get(table, wanted)
+        if columns == wanted:
+            return tuple(row)
+        found = dict(zip(columns, row[1:], strict=True))
+        return (row[0], *(found.get(name) for name in wanted))
+
     def _apply_flight(self, table: str, id_: int, written: Any) -> None:
-        if table not in self.tables:
+        if not self._takes(table):
             return
         flights = self.tables[table].flights
         if written is None:
             flights.pop(id_, None)
             return
         row, *rest = written
-        flights[id_] = Flight(tuple(_unjson(value) for value in row), *rest)
+        flights[id_] = Flight(self._fitted(table, [_unjson(value) for value in row]), *rest)
 
     def _apply_meta(self, meta: Mapping[str, Any]) -> None:
         for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
-            if name in self.tables:
+            if self._takes(name):
                 table = self.tables[name]
                 table.cursor, table.top, table.newest_time = cursor, top, newest_time
                 table.rewind = None if rewind is None else Rewind(*rewind)
@@ -353,6 +394,12 @@ class State:
 
 def _encode(record: Mapping[str, object]) -> bytes:
     return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def _shape(table: Table) -> list[list[Any]]:
+    """What rows of the table are known, timed and final by, and the columns they are read with."""
+    known_by = [table.cursor, table.time, table.final_when, *table.identity]
+    return [known_by, [column.name for column in table.columns]]
 
 
 def _dump_series(found: Series) -> list[object]:
