@@ -128,6 +128,8 @@ class State:
         """The rows of mutable tables of open sessions, by table and session id; not written down."""
         self.counting_since: float | None = None
         self.first_publish: float | None = None
+        self.at: float | None = None
+        """The Unix time up to which it is complete; written with what changed, and no change by itself."""
         self.changed_series: set[Series] = set()
         self.changed_flights: set[tuple[str, int]] = set()
         self.changed_sessions: set[int] = set()
@@ -217,6 +219,7 @@ class State:
         memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
+            "at": self.at,
             "meta": self._meta(),
             "memory": memories,
             "series": [_dump_series(found) for series in self.series.values() for found in series.values()],
@@ -247,7 +250,7 @@ class State:
             "booked": self.ledger.delta(),
         }
         self._clear()
-        return _encode(record) if any(record.values()) else None
+        return _encode({"at": self.at, **record}) if any(record.values()) else None
 
     def _clear(self) -> None:
         self.whole = False
@@ -303,6 +306,7 @@ class State:
             if name in self.tables:
                 self.tables[name].memory.add(ids, [tuple(row) for row in rows], sparse=sparse)
         self._apply_meta(content.get("meta", {}))
+        self.at = content.get("at", self.at)
         for metric, labels in content.get("removed", ()):
             self.series.get(metric, {}).pop(tuple(labels), None)
         for metric, labels, released, value in content.get("series", ()):
