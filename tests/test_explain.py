@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import re
@@ -19,24 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from exporter import cli, demo
 from exporter.catalogue import SCHEMA
-from exporter.checkpoint import Checkpoint, StateDirectory
-from exporter.config import Settings
+from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
+from exporter.config import ConfigError, Settings
 from exporter.demo.settings import DAY_S
 from exporter.explain import Explanation, known, prove, understood
-from exporter.explain.numbers import is_explained, shown
+from exporter.explain.numbers import is_explained
 from exporter.explain.peek import peek
 from exporter.explain.selector import Selector, SelectorError, parse
 from exporter.explain.sql import Facts
 from exporter.exposition import Format
 from exporter.once import read_once
 from exporter.source.sqlite import SqliteSource
-from exporter.spec import Histogram
-from tests.test_once_sample import SAMPLE
+from exporter.state import State
 from tests.demoruns import NOW_S, written_history
 from tests.running import Clock, Polling, Shown
+from tests.test_once_sample import SAMPLE
 
 NOW = "2026-11-21T17:40:00Z"
 SAMPLE_NOW_S = 1795282800.0
@@ -46,6 +48,16 @@ BUDGETS = [
     {"name": "claude", "limit_usd": 20, "period": "week", "scope": {"model": "claude-sonnet"}},
 ]
 _SERIES = re.compile(r"(\w+)(\{.*\})? \S+")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Undo what a command run in this process did to logging."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 def settings_of(database: Path, storage: Path, **settings: Any) -> Settings:
@@ -125,7 +137,9 @@ async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path) -
     assert await explained.wrong(chosen(series)) == []
 
 
-def test_the_command_prints_what_sqlite_can_run(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_sqlite_can_run(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The numbers stand beside the SQL as remarks, and the SQL alone gives the number."""
     selector = 'orchestration_handoffs_total{outcome="success"}'
     flags = ["--database", str(sample), "--storage.path", str(tmp_path / "none"), "--now", NOW]
@@ -193,9 +207,325 @@ async def test_random_series_of_a_checkpoint_agree(database: Path, tmp_path: Pat
     explained = await Explained(settings_of(database, storage, budgets=BUDGETS, new_series_hold="0s")).load()
 
     assert any("of the checkpoint" in line for line in explained.origin)
-    assert await explained.wrong(chosen(series)) == []
+    of_activities = [one for one in series if one.startswith("orchestration_activities_total")]
+    assert await explained.wrong(chosen([one for one in series if one not in of_activities])) == []
+    gone = await explained.wrong(of_activities)  # what is older than seven days the platform deletes
+    assert gone
+    assert all("rows are gone since they were read" in proof for proof in gone)
 
 
 def series_text(shown: Shown) -> str:
     """The exposition again."""
     return "".join(f"{series} {value}\n" for series, value in shown.samples.items())
+
+
+# ── where they differ ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def polled(database: Path, storage: Path, clock: Clock, **settings: Any) -> Shown:
+    """What a poller shows that starts, polls and stops."""
+    async with Polling(database, storage, clock, **settings) as polling:
+        clock.advance(70.0)
+        return await polling.settled()
+
+
+def change(database: Path, *statements: str) -> None:
+    """Do something to the rows."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+async def test_rows_that_are_gone_are_counted_and_named(database: Path, tmp_path: Path) -> None:
+    """How many of how many, and which ids there were."""
+    await polled(database, tmp_path / "state", clock_at(NOW_S))
+    with closing(sqlite3.connect(database)) as connection:
+        ((rows,),) = connection.execute("SELECT count(*) FROM handoff_events")
+    change(database, "DELETE FROM handoff_events WHERE id <= 100")
+
+    explained = await Explained(settings_of(database, tmp_path / "state")).load()
+    proof = await explained.of_selector("orchestration_handoffs_total")
+
+    assert not proof.agrees
+    (line,) = [line for line in proof.lines if "are gone" in line]
+    assert line == (
+        f"-- - handoff_events: 100 of {rows:,} rows are gone since they were read "
+        "(the first remembered one had id 1, the oldest there is 101)"
+    )
+    assert "-- they differ by 100:" in proof.lines
+
+
+async def test_an_edit_leaves_no_trace_and_that_is_said(database: Path, tmp_path: Path) -> None:
+    """Nothing else is known to be wrong: the one line that is always true."""
+    await polled(database, tmp_path / "state", clock_at(NOW_S))
+    change(database, "UPDATE handoff_events SET success = 0 WHERE success = 1 AND id <= 10")
+
+    explained = await Explained(settings_of(database, tmp_path / "state")).load()
+    proof = await explained.of_selector('orchestration_handoffs_total{outcome="success"}')
+
+    assert not proof.agrees
+    assert proof.lines[-1].startswith("-- - rows were changed after they were counted (edited, ")
+
+
+async def test_what_a_cap_of_values_folded_is_proved_and_one_of_series_named(database: Path, tmp_path: Path) -> None:
+    """`__other__` is what has none of the admitted values; what a metric's cap folded, no row tells."""
+    few = {"max_label_values": 3, "max_series_per_metric": 40}
+    shown_ = await polled(database, tmp_path / "state", clock_at(NOW_S), **few)
+    others = [one for one in exposed(series_text(shown_)) if "__other__" in one]
+    series = random.Random(SEED).sample(others, 60)
+
+    explained = await Explained(settings_of(database, tmp_path / "state", **few)).load()
+    proofs = {one: await explained.of_selector(one) for one in series}
+
+    overflown = {
+        labels[0]
+        for labels, cell in explained.facts.state.series["orchestration_exporter_label_overflow_total"].items()
+        if cell.value  # type: ignore[union-attr]
+    }
+    full = {name for name in overflown if len(explained.facts.state.series[name]) >= 40}
+    wrong = [one for one, proof in proofs.items() if not proof.agrees]
+    assert len(series) - len(wrong) > 20
+    assert wrong
+    assert {re.sub("_(bucket|sum|count)$", "", one.partition("{")[0]) for one in wrong} <= full
+    for one in wrong:
+        assert any("max_series_per_metric" in line for line in proofs[one].lines)
+
+
+async def test_a_value_that_was_not_admitted_is_told_where_it_is_counted(database: Path, tmp_path: Path) -> None:
+    """The error says that the vocabulary is full."""
+    await polled(database, tmp_path / "state", clock_at(NOW_S), max_label_values=3)
+    explained = await Explained(settings_of(database, tmp_path / "state", max_label_values=3)).load()
+
+    with pytest.raises(ConfigError, match="no such series: project has its 3 values, others are counted as __other__"):
+        await explained.of_selector('orchestration_handoffs_total{project="nobody"}')
+
+
+async def test_what_was_judged_by_time_is_named(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restore, with a memory of few rows."""
+    monkeypatch.setattr("exporter.poller.State", lambda tables: State(tables, newest=64, every=64))
+    clock, backup = clock_at(NOW_S), tmp_path / "backup.db"
+    shutil.copy(database, backup)
+    go_on(database, clock, 1500)
+    await polled(database, tmp_path / "state", clock)
+    shutil.copy(backup, database)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    ticks = count(clock.wall(), 0.1)
+    live = demo.Settings(history_s=0, speed=1e9, max_rows=1000, seed=7)
+    demo.run(database, live, threading.Event(), lambda: next(ticks))
+    await polled(database, tmp_path / "state", clock)
+
+    explained = await Explained(settings_of(database, tmp_path / "state")).load()
+    proof = await explained.of_selector("orchestration_handoffs_total")
+
+    assert not proof.agrees
+    told = "\n".join(proof.lines)
+    assert re.search(r"- the source's past changed \d+ times", told)
+    assert re.search(r"- \d+ rows were judged by their time alone after a rewind", told)
+
+
+# ── another process's checkpoint ─────────────────────────────────────────────────────────────────────────────
+
+
+def traces(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Every file of a folder with its inode, time of change and content, and the folder's own time."""
+    found = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    return {**found, ".": (folder.stat().st_ino, folder.stat().st_mtime_ns, b"")}
+
+
+async def test_a_checkpoint_in_use_is_read_without_a_trace(database: Path, tmp_path: Path) -> None:
+    """Its writer has the lock and the file open; nothing in its folder is another afterwards."""
+    storage = tmp_path / "state"
+    async with Polling(database, storage, clock_at(NOW_S)) as polling:
+        await polling.polled()
+        before = traces(storage)
+
+        done = await asyncio.to_thread(told_by_process, "orchestration_tasks_total", database, storage)
+
+        assert traces(storage) == before
+        assert polling.falls == []
+    assert "they agree" in done.stdout, done.stderr
+    assert "of the checkpoint" in done.stdout
+
+
+def told_by_process(selector: str, database: Path, storage: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-m", "exporter", "explain", selector]
+    flags = ["--database", str(database), "--storage.path", str(storage)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRATION_")}
+    return subprocess.run([*command, *flags], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_a_checkpoint_is_whole_at_every_moment_of_its_writing(tmp_path: Path) -> None:
+    """Thousands of records and many generations, read all the while: each time all records up to one."""
+    directory = StateDirectory(tmp_path)
+    checkpoint: Checkpoint = directory.checkpoint("default")
+    checkpoint.load()
+    checkpoint.save_snapshot(b"0" * 3000)
+    stop, counted = threading.Event(), [0]
+
+    def write() -> None:
+        while not stop.is_set():
+            counted[0] += 1
+            record = str(counted[0]).encode() * 1000
+            if counted[0] % 150 == 0:
+                checkpoint.save_snapshot(record)
+            else:
+                checkpoint.save_delta(record)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        looks = [peek(tmp_path, "default") for _ in range(60)]
+    finally:
+        stop.set()
+        writer.join()
+        checkpoint.close()
+        directory.release()
+
+    assert all(looks)
+    assert len({look.records for look in looks if look}) > 10
+    assert len({look.path for look in looks if look}) > 1
+
+
+def test_a_damaged_generation_is_passed_over_and_named(tmp_path: Path) -> None:
+    """The older one is exact, for its time."""
+    directory = StateDirectory(tmp_path)
+    checkpoint = directory.checkpoint("default")
+    checkpoint.load()
+    checkpoint.save_snapshot(b"old")
+    checkpoint.save_snapshot(b"new")
+    checkpoint.close()
+    directory.release()
+    newest = max(tmp_path.glob("*.sqlite"))
+    newest.write_bytes(newest.read_bytes()[:4096])
+
+    look = peek(tmp_path, "default")
+
+    assert look is not None
+    assert (look.records, look.skipped) == ((b"old",), (newest,))
+
+
+def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
+    """Neither without the folder, nor in one of other sources."""
+    (tmp_path / "other-00000001.sqlite").touch()
+
+    assert peek(tmp_path / "none", "default") is None
+    assert peek(tmp_path, "default") is None
+
+
+def test_checkpoints_that_all_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    """One line that names the file."""
+    (tmp_path / "default-00000001.sqlite").write_bytes(b"nothing of the kind")
+
+    with pytest.raises(CheckpointError, match=r"default-00000001\.sqlite: "):
+        peek(tmp_path, "default")
+
+
+# ── selectors ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "text, labels",
+    [
+        ("a_total", {}),
+        ("a_total{}", {}),
+        (" a_total { b = \"c\" , d='e', } ", {"b": "c", "d": "e"}),
+        (r'a_total{b="q\"\\\n\x41\u00e9\U0001F600\101"}', {"b": 'q"\\\nA\u00e9\U0001f600A'}),
+        (r"a_total{b=`\n'}`}", {"b": r"\n'}"}),
+        ('a_total{b="x}y,z={"}', {"b": "x}y,z={"}),
+    ],
+)
+def test_a_selector_is_read_as_prometheus_does(text: str, labels: dict[str, str]) -> None:
+    """Quotes of three kinds, escapes, space, a comma at the end."""
+    assert parse(text) == Selector("a_total", labels)
+
+
+@pytest.mark.parametrize(
+    "text, rule",
+    [
+        ("", "must begin with the name"),
+        ("{a='b'}", "must begin with the name"),
+        ("a[5m]", "must go on with {"),
+        ("a{", "must end with }"),
+        ('a{b="c"', "must have a comma or }"),
+        ('a{b="c"} 1', "must end with }, not with"),
+        ('a{b!="c"}', "must have = after label b"),
+        ('a{b=~"c"}', "must have = after label b"),
+        ("a{b=c}", "must have a value in quotes"),
+        ('a{b="c}', "must have a value in quotes"),
+        (r'a{b="\q"}', "known escape"),
+        (r'a{b="\UFFFFFFFF"}', "character's number"),
+        ('a{b="c",b="d"}', "must give label b once"),
+        ('a{"b"="c"}', "must have a label's name"),
+    ],
+)
+def test_what_is_no_selector_says_where(text: str, rule: str) -> None:
+    """One rule for each way to be wrong."""
+    with pytest.raises(SelectorError, match=re.escape(rule)):
+        parse(text)
+
+
+# ── what cannot be explained ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "selector, code, told",
+    [
+        ("", 2, "must begin with the name"),
+        ("orchestration_handoff_total", 2, "no such metric; did you mean orchestration_handoffs_total?"),
+        ('orchestration_handoffs_total{modell="x"}', 2, "no such label; did you mean model?"),
+        ('orchestration_handoffs_total{agent="x"}', 2, "no such label: it has project, model, outcome"),
+        ('orchestration_handoffs_total{outcome="ok"}', 2, "must be one of success, failure, unknown"),
+        ('orchestration_handoffs_total{source="x"}', 2, "no such source: they are default"),
+        ('orchestration_handoffs_total{project="Acme-We"}', 2, "no such series"),
+        ("orchestration_handoff_duration_seconds", 2, "name one of its lines"),
+        ("orchestration_handoff_duration_seconds_bucket", 2, "must be one of 0.01, 0.02"),
+        ('orchestration_handoff_duration_seconds_bucket{le="0.03"}', 2, "must be one of 0.01, 0.02"),
+        ("orchestration_sessions_active", 2, "must name one series, and"),
+        ("orchestration_exporter_rows_read_total", 1, "no SQL tells it"),
+        ("orchestration_up", 1, "no SQL tells it"),
+        ("orchestration_budget_spend_usd_total", 1, "no SQL tells it"),
+        ("orchestration_exporter_polls_total", 1, "no SQL tells it"),
+        ("process_cpu_seconds_total", 1, "no SQL tells it"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    sample: Path, tmp_path: Path, selector: str, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong input ends with 2, a number without SQL with 1."""
+    flags = ["--database", str(sample), "--storage.path", str(tmp_path / "none"), "--now", NOW]
+
+    ended = cli.run(["explain", selector, *flags], {}, SCHEMA)
+
+    out, err = capsys.readouterr()
+    assert (ended, out) == (code, "")
+    assert err.count("\n") == 1
+    assert told in err
+
+
+def test_of_several_sources_one_is_named(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a label, by a constant label or by the flag; else the error names them."""
+    config = tmp_path / "c.yml"
+    sources = "".join(f"- {{name: {n}, database: {sample}, labels: {{tenant: {n}{n}}}}}\n" for n in "ab")
+    config.write_text(f"storage: {{path: {tmp_path / 'none'}}}\nsources:\n{sources}")
+    flags = ["--config.file", str(config), "--now", NOW]
+
+    codes = [
+        cli.run(["explain", selector, *more, *flags], {}, SCHEMA)
+        for selector, more in [
+            ('orchestration_tasks_total{source="b"}', []),
+            ('orchestration_tasks_total{tenant="bb"}', []),
+            ("orchestration_tasks_total", ["--source", "b"]),
+            ("orchestration_tasks_total", []),
+            ('orchestration_tasks_total{source="a"}', ["--source", "b"]),
+        ]
+    ]
+
+    out, err = capsys.readouterr()
+    assert codes == [0, 0, 0, 2, 2]
+    assert out.count('-- orchestration_tasks_total{source="b",tenant="bb"}\n') == 3
+    assert 'must be named, with --source or source="NAME": they are a, b' in err
+    assert "the selector names another one, a" in err

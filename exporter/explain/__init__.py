@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from exporter.advance import Engine
+from exporter.checkpoint import CheckpointError
 from exporter.config import ConfigError, Settings, SourceSettings
 from exporter.explain import calendar, counted, gauges
 from exporter.explain.differences import changed_rules, reasons
@@ -73,8 +74,7 @@ async def explain(
 
     Raises:
         ConfigError: no such metric, label or series.
-        ExplainError: it has no SQL.
-        CheckpointError: the state cannot be read.
+        ExplainError: it has no SQL, or the state cannot be read.
         SourceError: the source cannot be read.
     """
     wanted = understood(selector, schema_of(settings, schema), of.labels)
@@ -121,7 +121,10 @@ async def known(
     *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
 ) -> tuple[Facts, list[str]]:
     """What was counted, and lines that say where that is known from. Raises: as ``explain`` does."""
-    peeked = peek(settings.storage.path, of.name)
+    try:
+        peeked = peek(settings.storage.path, of.name)
+    except CheckpointError as exc:
+        raise ExplainError(str(exc)) from exc
     if peeked is None:
         read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
         facts = Facts(read.schema, read.rules, read.state, read.at, await _present(source, read.schema))

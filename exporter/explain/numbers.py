@@ -126,7 +126,7 @@ def found(facts: Facts, wanted: Wanted) -> Found:
         more = f"; and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else ""
         rule = f"must name one series, and {len(values)} match: {listed}{more}"
         raise ConfigError(ARGUMENT, shown(metric, wanted.labels), rule)
-    return Found(tuple(sorted(values)), sum(values.values()), held)
+    return Found(tuple(sorted(values)), float(sum(values.values())), held)
 
 
 def _values(facts: Facts, wanted: Wanted) -> tuple[dict[Labels, float], int]:
