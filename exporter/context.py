@@ -31,7 +31,7 @@ class Rules:
     max_in_flight: int = 100_000
     zone: tzinfo = UTC
     caps: Caps = field(default_factory=Caps)
-    models: Models = field(default_factory=Models)
+    models: Models = field(default_factory=Models, hash=False)
     calendar: Calendar = field(default_factory=Calendar, compare=False)
     budgets: tuple[Budget, ...] = ()
     named: tuple[tuple[str, str], ...] = ()

@@ -139,8 +139,7 @@ class Scan:
         timed_out = sorted(no_result - kept)
         self._count(table, events.only(final), [booked[n] for n in final])
         self._count(table, events.only(timed_out), [booked[n] for n in timed_out], counted_late=True)
-        if self.first:
-            self._keep(table, events.only(sorted(kept)), at)
+        self._keep(table, events.only(sorted(kept)), at)
 
     def _in_flight(self, table: Table, events: Events, no_result: set[int], at: float) -> set[int]:
         """The positions of the rows that do not count yet: those that the state has in flight, or will have."""
@@ -152,8 +151,10 @@ class Scan:
         return waiting | {n for n in no_result if events.times[n] + timeout > at}
 
     def _keep(self, table: Table, events: Events, at: float) -> None:
-        for row, time, project in zip(events.rows, events.times, events.projects, strict=True):
-            self.state.set_flight(table.name, row[0], Flight(row, time, at, project, project is None))  # type: ignore[arg-type]
+        """Let the counters of rows in flight be born; the first scan puts them into the state."""
+        if self.first:
+            for row, time, project in zip(events.rows, events.times, events.projects, strict=True):
+                self.state.set_flight(table.name, row[0], Flight(row, time, at, project, project is None))  # type: ignore[arg-type]
         known = [
             (project, row) for project, row in zip(events.projects, events.rows, strict=True) if project is not None
         ]

@@ -174,16 +174,23 @@ def parse(text: str) -> dict[str, Family]:
 class Oracle:
     """The SQL of tests/oracle/ over one connection, at one clock. Adds temporary tables, writes nothing else.
 
-    `time_zone` is that of the ledger's days: one that ledger_prelude.sql knows.
+    `time_zone` is that of the ledger's days: one that ledger_prelude.sql knows. Without `ledger` its families have no
+    SQL, and the others have it sooner.
     """
 
-    def __init__(self, connection: sqlite3.Connection, now: str, *, time_zone: str = "UTC") -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, now: str, *, time_zone: str = "UTC", ledger: bool = True
+    ) -> None:
         self._connection = connection
         clock = "CREATE TEMP TABLE clock AS SELECT CAST(? AS REAL) AS now, ? AS time_zone"
         connection.execute(clock, (seconds(now), time_zone))
-        for prelude in ("prelude", "ledger_prelude"):
+        for prelude in ("prelude", "ledger_prelude") if ledger else ("prelude",):
             connection.executescript((ORACLE / f"{prelude}.sql").read_text())
         self._series: dict[str, dict[Series, float]] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def rows(self, family: str) -> list[dict[str, object]]:
         """The rows of the family's own SQL, by column name."""

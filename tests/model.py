@@ -39,6 +39,9 @@ EPOCH = datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()
 SESSIONS, HANDOFFS, SUBAGENTS = "orchestration_sessions", "handoff_events", "subagent_invocations"
 TASKS, ROUTING, HOOKS = "task_outcomes", "routing_decisions", "claude_code_hooks"
 EVENTS = (HANDOFFS, SUBAGENTS, TASKS, ROUTING, HOOKS)
+CALLS, ACTIVITIES = "model_performance", "live_activities"
+BUDGETS, CAPACITIES = "token_budgets", "model_capacity_thresholds"
+ACCOUNTS, PATTERNS = "claude_account_analysis", "pattern_analysis"
 
 # `uid` names the physical row for the reference: the exporter does not read it.
 _EVENT = "id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT, session_id TEXT, timestamp TEXT"
@@ -47,12 +50,26 @@ CREATE TABLE {SESSIONS} (id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT, session
     end_time TEXT, project_name TEXT, completed_tasks INTEGER, failed_tasks INTEGER);
 CREATE TABLE {HANDOFFS} ({_EVENT}, task_type TEXT, source_model TEXT, target_model TEXT, metadata TEXT, success,
     confidence_score REAL, tokens_used INTEGER, cost REAL, savings REAL, response_time REAL);
-CREATE TABLE {SUBAGENTS} ({_EVENT}, agent_type TEXT, agent_name TEXT, mcp_server_name TEXT, mcp_tool_name TEXT,
-    metadata TEXT, success, execution_time REAL, tokens_used INTEGER, cost REAL);
+CREATE TABLE {SUBAGENTS} ({_EVENT}, agent_type TEXT, agent_name TEXT, parent_agent TEXT, mcp_server_name TEXT,
+    mcp_tool_name TEXT, metadata TEXT, success, execution_time REAL, tokens_used INTEGER, cost REAL);
 CREATE TABLE {TASKS} ({_EVENT}, task_type TEXT, model_used TEXT, error_type TEXT, success, execution_time REAL,
     cost REAL, quality_score REAL);
-CREATE TABLE {ROUTING} ({_EVENT});
-CREATE TABLE {HOOKS} ({_EVENT});
+CREATE TABLE {ROUTING} ({_EVENT}, selected_model TEXT, selected_vendor TEXT, task_complexity TEXT,
+    confidence_score REAL, execution_success, actual_cost REAL, actual_tokens INTEGER, actual_duration REAL);
+CREATE TABLE {HOOKS} ({_EVENT}, hook_type TEXT, success, processing_time REAL);
+CREATE TABLE {CALLS} (id INTEGER PRIMARY KEY AUTOINCREMENT, model_name TEXT, vendor TEXT, task_type TEXT,
+    timestamp TEXT, response_time REAL, quality_score REAL, error_count INTEGER, retry_count INTEGER);
+CREATE TABLE {BUDGETS} (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT, initial_budget INTEGER,
+    claude_tokens_used INTEGER, deepseek_tokens_used INTEGER, other_tokens_used INTEGER, budget_exhausted,
+    priority_level TEXT);
+CREATE TABLE {CAPACITIES} (id INTEGER PRIMARY KEY AUTOINCREMENT, model_name TEXT, vendor TEXT, capacity_threshold REAL,
+    cost_per_token REAL, availability_score REAL, last_updated TEXT);
+CREATE TABLE {ACCOUNTS} (id INTEGER PRIMARY KEY AUTOINCREMENT, period_type TEXT, current_tier TEXT,
+    recommended_tier TEXT, claude_cost_actual REAL, claude_cost_if_pro REAL, deepseek_cost_actual REAL,
+    projected_savings REAL, transition_confidence REAL);
+CREATE TABLE {PATTERNS} (id INTEGER PRIMARY KEY AUTOINCREMENT, pattern_type TEXT, pattern_name TEXT, frequency INTEGER,
+    impact_score REAL);
+CREATE TABLE {ACTIVITIES} (id INTEGER PRIMARY KEY AUTOINCREMENT, event_type TEXT, session_id TEXT, timestamp TEXT);
 """
 
 

@@ -243,7 +243,8 @@ def test_the_periods_of_the_sql_are_those_of_the_calendar(database: Path, now: s
         before = found.before[name].timestamp()
         expected[name] = start.timestamp(), found.next[name].timestamp()
         expected[f"previous_{name}"] = before, start.timestamp()
-        point = min(counterpart(found, name).timestamp() + elapsed, start.timestamp())
+        day = counterpart(found, name)
+        point = min(day.timestamp() + elapsed, (day + timedelta(days=1)).timestamp(), start.timestamp())
         expected[f"previous_{name}_to_date"] = before, point
 
     with looking(database, now, zone) as oracle:
@@ -275,6 +276,80 @@ def test_the_database_holds_what_it_is_made_for(database: Path, now: str, zone: 
             spent, projected = (of(oracle, f"budget_{what}_usd", budget=name) for what in ("spent", "projected"))
             assert 0 <= spent <= projected
             assert projected > 0
+
+
+class Line(NamedTuple):
+    """What a row of sound values books: its local midnight, the hours elapsed since then, its cost."""
+
+    project: str
+    midnight: datetime
+    hour: int
+    cost: float
+
+
+def lines(path: Path, zone: str) -> list[Line]:
+    """The rows of a database of sound values, by the time zones of the standard library."""
+    with closing(connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT coalesce(trim(project_name, ' ' || char(9)), 'unknown'), strftime('%s', timestamp), cost"
+            " FROM (SELECT session_id, timestamp, cost FROM handoff_events"
+            "       UNION ALL SELECT session_id, timestamp, cost FROM subagent_invocations)"
+            " LEFT JOIN orchestration_sessions USING (session_id)"
+        ).fetchall()
+    found = []
+    for project, time, cost in rows:
+        start = midnight(local(int(time), zone))
+        found.append(Line(project, start, int((int(time) - start.timestamp()) // HOUR_S), cost))
+    return found
+
+
+def to_date(found: list[Line], now: float, zone: str, period: str) -> dict[str, float]:
+    """Cost by project of the period before, to the same point."""
+    calendar = periods(now, zone)
+    day, elapsed_h = counterpart(calendar, period), (now - calendar.first["day"].timestamp()) / HOUR_S
+    sums: dict[str, float] = {}
+    for line in found:
+        whole = calendar.before[period] <= line.midnight < day
+        share = 1.0 if whole else min(1.0, max(0.0, elapsed_h - line.hour)) if line.midnight == day else 0.0
+        if line.midnight < calendar.first[period]:
+            sums[line.project] = sums.get(line.project, 0.0) + share * line.cost
+    return sums
+
+
+def projected(found: list[Line], now: float, zone: str, period: str) -> float:
+    """Cost of the running period, and of each hour left of it what it cost in the mean of its last four weeks."""
+    calendar = periods(now, zone)
+    today, at = calendar.first["day"], calendar.first["day"]
+    elapsed_h = (now - today.timestamp()) / HOUR_S
+    total = sum(line.cost for line in found if line.midnight >= calendar.first[period])
+    while at < calendar.next[period]:
+        weekday = [at - timedelta(days=7 * weeks) for weeks in range(1, 12)]
+        past = [day for day in weekday if day < today][:4]
+        hours = int(((at + timedelta(days=1)).timestamp() - at.timestamp()) // HOUR_S)
+        for hour in range(hours):
+            share = 1.0 if at > today else min(1.0, max(0.0, hour + 1 - elapsed_h))
+            total += share * sum(line.cost for line in found if line.hour == hour and line.midnight in past) / 4
+        at += timedelta(days=1)
+    return total
+
+
+@pytest.mark.parametrize("zone", [BERLIN, pytest.param("UTC", marks=pytest.mark.slow)])
+def test_the_sql_of_parts_of_days_equals_a_walk_through_the_hours(now: str, zone: str, tmp_path: Path) -> None:
+    """Costs to the same point of the periods before, and what the month is going to cost."""
+    path = tmp_path / "orchestration.db"
+    write(path, seconds(now), values=SOUND)
+    found = lines(path, zone)
+
+    with looking(path, now, zone) as oracle:
+        for period in ("day", "week", "month"):
+            sums = to_date(found, seconds(now), zone, period)
+            for project in ("alpha", "beta", "unknown"):
+                value = of(oracle, "ledger_cost_usd", project=project, period=f"previous_{period}_to_date")
+                assert value == pytest.approx(sums.get(project, 0.0), rel=1e-9)
+        month = of(oracle, "budget_projected_usd", budget="everything")
+
+    recent = [line for line in found if line.midnight.timestamp() > seconds(now) - 70 * DAY_S]
+    assert month == pytest.approx(projected(recent, seconds(now), zone, "month"), rel=1e-9)
 
 
 # ── the command ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,8 @@ from tests.model import (
     EPOCH,
     EVENTS,
     HANDOFFS,
+    HOOKS,
+    ROUTING,
     SESSIONS,
     SUBAGENTS,
     TASKS,
@@ -41,7 +43,10 @@ YOUNG_S, PATIENT_S, CONFIRM_S, SUSPEND_S = 600.0, 60.0, 5.0, 60.0
 IDENTITY = {SESSIONS: ("session_id", "start_time")} | dict.fromkeys(EVENTS, ("session_id", "timestamp"))
 TIME = {SESSIONS: "start_time"} | dict.fromkeys(EVENTS, "timestamp")
 METRICS = {metric.name.removeprefix("orchestration_"): metric for metric in SCHEMA.metrics}
+RESULT = {HANDOFFS: "success", ROUTING: "execution_success"}
 BUCKETS = {name: metric.buckets for name, metric in METRICS.items() if metric.type == "histogram"}  # type: ignore[attr-defined]
+
+UNAVAILABLE = '{"route_reason": "deepseek_unavailable"}'
 
 Record = dict[str, Any]
 """A row of the database, by column."""
@@ -322,8 +327,8 @@ class Reference:
     def _vanish(self, table: str, name: str) -> None:
         """Count a row that is gone as unknown; one that only waited for its session keeps its result."""
         flight = self.flights[table].pop(name)
-        if flight.project is not None and table == HANDOFFS:
-            flight.row = flight.row | {"success": None}
+        if flight.project is not None and table in RESULT:
+            flight.row = flight.row | {RESULT[table]: None}
         self._count(table, flight)
 
     def _read_events(self, table: str, rows: list[Record], by_key: Mapping[str, Record], at: float) -> None:
@@ -334,6 +339,8 @@ class Reference:
             project = self._project(row, by_key)
             if project is None and self.first and time <= at - WAIT_S:
                 project = "unknown"
+            if table == ROUTING:
+                self.totals.add("routing_decisions_total", label(row["selected_model"]), label(row["task_complexity"]))
             flight = Flight(row, time, at, project)
             if project is not None and is_final(table, row):
                 self._count(table, flight)
@@ -343,12 +350,11 @@ class Reference:
     def _count(self, table: str, flight: Flight, *, deadline: float | None = None) -> None:
         """Count a row, and add it to its session if that is open and not over by its row."""
         row, project = flight.row, flight.project or "unknown"
-        count = {HANDOFFS: self._count_handoff, SUBAGENTS: self._count_subagent, TASKS: self._count_task}.get(table)
-        if count is None:
-            return
-        count(row, project)
+        counts = {HANDOFFS: self._count_handoff, SUBAGENTS: self._count_subagent, TASKS: self._count_task}
+        counts |= {ROUTING: self._count_routing, HOOKS: self._count_hook}
+        counts[table](row, project)
         session = self._open(row["session_id"])
-        if table == TASKS or session is None:
+        if table not in (HANDOFFS, SUBAGENTS) or session is None:
             return
         last = session.deadline if session.end is not None or deadline is not None else inf
         if (flight.time if deadline is None else deadline) > last:
@@ -365,6 +371,13 @@ class Reference:
         baseline = (row["cost"] or 0) + (row["savings"] or 0)
         totals.add("baseline_cost_usd_total", project, "handoff", model, result, amount=baseline)
         totals.observe("handoff_duration_seconds", model, result, value=row["response_time"])
+        if row["metadata"] == UNAVAILABLE and model == "claude":
+            totals.add("handoff_escalations_total", project, "unavailable")
+        self._count_unpriced(row, "handoff", model)
+
+    def _count_unpriced(self, row: Record, component: str, model: str) -> None:
+        if row["cost"] is None and row["tokens_used"]:
+            self.totals.add("unpriced_events_total", component, model)
 
     def _count_subagent(self, row: Record, project: str) -> None:
         result, totals, is_tool = outcome(row["success"]), self.totals, row["agent_type"] == "mcp_tool"
@@ -376,10 +389,20 @@ class Reference:
             totals.add("mcp_tool_calls_total", server, tool, result)
         else:
             totals.add("subagent_invocations_total", project, label(row["agent_name"]), result)
+            totals.add("subagent_spawns_total", label(row["parent_agent"]), label(row["agent_name"]))
+            self._count_unpriced(row, component, "unknown")
 
     def _count_task(self, row: Record, project: str) -> None:
         self.totals.add("tasks_total", project, label(row["model_used"]), outcome(row["success"]))
         self.totals.add("task_cost_usd_total", project, label(row["model_used"]), amount=row["cost"] or 0)
+
+    def _count_routing(self, row: Record, project: str) -> None:
+        model, result = label(row["selected_model"]), outcome(row["execution_success"])
+        self.totals.add("routing_results_total", model, label(row["task_complexity"]), result)
+        self.totals.add("routing_cost_usd_total", model, amount=row["actual_cost"] or 0)
+
+    def _count_hook(self, row: Record, project: str) -> None:
+        self.totals.add("hook_executions_total", label(row["hook_type"]), outcome(row["success"]))
 
     # ── what ends by time ────────────────────────────────────────────────────────────────────────────────────
 
@@ -418,7 +441,7 @@ class Reference:
 
 
 def is_final(table: str, row: Record) -> bool:
-    return table != HANDOFFS or row["success"] is not None
+    return table not in RESULT or row[RESULT[table]] is not None
 
 
 def highest_id(platform: Platform, table: str) -> float:
@@ -451,7 +474,8 @@ class Life:
       such an id is judged by its time;
     - an end_time before events of the session that were read already (``end_session``);
     - a session whose project changes: which one counts for a row in flight when the session is over is left open;
-    - a session's row more than a minute after an event in flight that names it (``late_session``).
+    - a session's row more than a minute after an event in flight that names it (``late_session``);
+    - escalations by a retry, for which hand-off came before is another one after a restore: no model is local.
     """
 
     def __init__(self, *, hold_s: float = 0.0) -> None:
@@ -551,7 +575,8 @@ class Life:
         columns: dict[str, object] = {}
         if table == HANDOFFS:
             columns = {
-                "target_model": chance.choice(("m", "n", None)),
+                "target_model": chance.choice(("m", "claude", None)),
+                "metadata": chance.choice((None, UNAVAILABLE)),
                 "success": chance.choice((None, None, 1, 0)),
                 "savings": chance.choice((None, 0.5)),
                 "response_time": chance.choice((None, 0.5, 8)),
@@ -563,12 +588,22 @@ class Life:
             columns = {
                 "agent_type": "mcp_tool" if is_tool else "agent",
                 "agent_name": "server.tool" if is_tool else chance.choice(("x", "y", None)),
+                "parent_agent": chance.choice(("x", None)),
                 "success": chance.choice((None, 1, 0)),
                 "tokens_used": tokens,
                 "cost": cost,
             }
         elif table == TASKS:
             columns = {"model_used": chance.choice(("m", "n")), "success": chance.choice((1, 0)), "cost": cost}
+        elif table == ROUTING:
+            columns = {
+                "selected_model": chance.choice(("m", None)),
+                "task_complexity": chance.choice(("low", None)),
+                "execution_success": chance.choice((None, None, 1, 0)),
+                "actual_cost": cost,
+            }
+        elif table == HOOKS:
+            columns = {"hook_type": chance.choice(("Stop", None)), "success": chance.choice((None, 1, 0))}
         self.insert(table, session_id=key, timestamp=time, **columns)
 
     def _session_of_event(self, chance: random.Random) -> str | None:
@@ -584,8 +619,14 @@ class Life:
         return cast("str", chance.choice(keys if draw < 0.35 else keys[-3:]))
 
     def result(self, chance: random.Random) -> None:
-        """A hand-off gets its result."""
-        if open_ := [row for row in self.platform.all(HANDOFFS) if row["success"] is None]:
+        """A hand-off gets its result, or a routing decision."""
+        if chance.random() < 0.3:
+            if open_ := [row for row in self.platform.all(ROUTING) if row["execution_success"] is None]:
+                self.platform.sql(
+                    f"UPDATE {ROUTING} SET execution_success = ?, actual_cost = ? WHERE id = ?",
+                    (chance.choice((0, 1)), 0.5, chance.choice(open_)["id"]),
+                )
+        elif open_ := [row for row in self.platform.all(HANDOFFS) if row["success"] is None]:
             self.platform.sql(
                 f"UPDATE {HANDOFFS} SET success = ?, response_time = ?, cost = ? WHERE id = ?",
                 (chance.choice((0, 1)), chance.choice((None, 2)), 0.5, chance.choice(open_)["id"]),
@@ -777,7 +818,8 @@ MODELLED = (
     *("handoffs_total", "handoff_tokens_total", "cost_usd_total", "baseline_cost_usd_total"),
     *("subagent_invocations_total", "mcp_tool_calls_total", "tasks_total", "task_cost_usd_total"),
     *("session_duration_seconds", "session_cost_usd", "session_handoffs", "session_subagents"),
-    "handoff_duration_seconds",
+    *("handoff_duration_seconds", "handoff_escalations_total", "unpriced_events_total", "subagent_spawns_total"),
+    *("routing_decisions_total", "routing_results_total", "routing_cost_usd_total", "hook_executions_total"),
 )
 
 

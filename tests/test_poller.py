@@ -708,7 +708,7 @@ async def test_another_format_is_rebuilt(platform: Platform, storage: Path, monk
     traffic(platform)
     async with Looping(platform, storage) as looping:
         await looping.stop()
-        monkeypatch.setattr("exporter.state.FORMAT", 2)
+        monkeypatch.setattr("exporter.state.FORMAT", 99)
         looping.wall += 100.0
         await looping.start()
 

@@ -80,7 +80,9 @@ FROM (
     CASE WHEN typeof(savings) IN ('integer', 'real') AND abs(savings) <= 1e6 THEN savings END AS spared
   FROM booking
 )
-JOIN local_day ON at >= starts AND at < ends
+-- (the first condition only says where to look)
+JOIN local_day ON day BETWEEN CAST(at / 86400 AS INTEGER) - 1 AND CAST(at / 86400 AS INTEGER) + 1
+  AND at >= starts AND at < ends
 WHERE outcome IS NOT NULL AND day > (SELECT day - 400 FROM today);
 
 -- The running periods: first day, the day after the last, and the first of the one before.

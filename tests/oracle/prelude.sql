@@ -239,7 +239,8 @@ FROM (
       coalesce(nullif(substr(trim(p.pattern_name, char(9, 10, 11, 12, 13, 32)), 1, 128), ''), 'unknown') AS pattern,
       CASE WHEN typeof(p.frequency) IN ('integer', 'real') AND p.frequency BETWEEN 0 AND 1e6
         THEN p.frequency END AS frequency,
-      CASE WHEN typeof(p.impact_score) IN ('integer', 'real') THEN p.impact_score END AS impact
+      CASE WHEN typeof(p.impact_score) IN ('integer', 'real') AND abs(p.impact_score) < 9e999
+        THEN p.impact_score END AS impact
     FROM pattern_analysis AS p
     ORDER BY p.id DESC
     LIMIT 1000
