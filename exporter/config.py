@@ -61,7 +61,7 @@ RESERVED_LABELS = frozenset(
 
 
 def _no_other_route(path: str) -> str:
-    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions"):
+    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions", "/docs"):
         raise ValueError("must not be one of the exporter's other routes")
     return path
 
@@ -188,6 +188,9 @@ class WebSettings(Model):
     """Prefix of all routes; by default the path of `external_url`."""
     enable_lifecycle: bool = False
     """Whether `POST /-/reload` reads the configuration again."""
+
+    grafana_url: Url = ""
+    """Where Grafana is, for the pages to link to."""
 
     @property
     def prefix(self) -> str:

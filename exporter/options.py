@@ -150,7 +150,7 @@ OPTIONS = (
     *(Option(("query_timeout",)), Option(("naive_time_zone",)), Option(("labels", "drop"), "yaml")),
     *(Option(("time_zone",)), Option(("models",), "yaml"), Option(("model_aliases",), "yaml")),
     *(Option(("budgets",), "yaml"), Option(("tables",), "yaml")),
-    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE),
+    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE, Option(("web", "grafana_url"))),
     *(STORAGE_PATH, REBUILD_LEDGER, LOG_LEVEL, LOG_FORMAT),
 )
 """Everything in `Settings`, and the two that stand for other things."""

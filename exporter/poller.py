@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import structlog
 
@@ -30,6 +29,7 @@ from exporter.source import Source, SourceDiscarded, SourceError
 from exporter.spec import Metric, Schema
 from exporter.state import State, StateError
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 
 log = logs.get(__name__)
 
@@ -39,25 +39,6 @@ RETRY_STATE_S = 2.0
 STALE_S = 15.0
 PROGRESS_EVERY_S = 5.0
 _INLINE_ROWS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """How a source is doing, for the page: lines are empty and times None where there is nothing to say."""
-
-    name: str
-    location: str
-    up: bool
-    error: str
-    progress: str
-    last_success: float | None
-    counting_since: float | None
-    lag_rows: int
-    rows_read: Mapping[str, int]
-    last_event: Mapping[str, float]
-    notes: tuple[str, ...]
-    checkpoint_error: str
-    headlines: tuple[tuple[str, str], ...]
 
 
 class Poller:
@@ -93,6 +74,7 @@ class Poller:
         self.directory = directory
         self.checkpoint: Checkpoint | None = None
         self._error = self._progress = self._checkpoint_error = ""
+        self._last_error: tuple[float, str] | None = None
         self._up = False
         self._last_success: float | None = None
         self._lag: int | None = None
@@ -177,6 +159,11 @@ class Poller:
             notes=self._layout.notes() if self._layout else (),
             checkpoint_error=self._checkpoint_error,
             headlines=self.publisher.headlines(),
+            active_sessions=self.publisher.active_sessions(),
+            in_flight=self.publisher.handoffs_in_flight(),
+            last_error=self._last_error,
+            spending=self.publisher.spending,
+            budgets=self.publisher.budgets,
         )
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -308,6 +295,7 @@ class Poller:
         if reason != self._error:
             self._log.error("source cannot be read", error=reason)
         self._error = reason
+        self._last_error = (self.wall(), reason)
         self._up = False
         self._publish()
         return "failure"

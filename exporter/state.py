@@ -12,6 +12,7 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from exporter.ledger import Ledger
@@ -252,7 +253,7 @@ class State:
         meta = {key: value for key, value in self._meta().items() if value != self._written.get(key)}
         record = {
             "meta": meta,
-            "read": [[name, list(ids), list(map(list, rows)), sparse] for name, ids, rows, sparse in self._memories],
+            "read": [[name, *_dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
             "series": [_dump_series(found) for found in self.changed_series],
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
@@ -318,7 +319,8 @@ class State:
                 _load_memory(self.tables[name].memory, written)
         for name, ids, rows, sparse in content.get("read", ()):
             if self._takes(name):
-                self.tables[name].memory.add(ids, [tuple(row) for row in rows], sparse=sparse)
+                memory = self.tables[name].memory
+                memory.add(*_load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
         for metric, labels in content.get("removed", ()):
             self.series.get(metric, {}).pop(tuple(labels), None)
@@ -414,10 +416,26 @@ def _dump_table(table: TableState) -> list[object]:
     return [table.cursor, table.top, table.newest_time, rewind]
 
 
+def _dump_rows(ids: Iterable[int], rows: Iterable[Digests]) -> tuple[str, str]:
+    """Ids and digests in base64: as JSON numbers they would be a third of the time that a delta takes."""
+    return _text(array("q", ids)), _text(array("Q", chain.from_iterable(rows)))
+
+
+def _load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Digests]]:
+    numbers, values = array("q", b64decode(ids)), array("Q", b64decode(digests))
+    if len(values) != len(numbers) * width:
+        raise ValueError(f"{len(values)} digests of {len(numbers)} rows: not {width} each")
+    return list(numbers), [tuple(values[n : n + width]) for n in range(0, len(values), width)]
+
+
+def _text(values: array[int]) -> str:
+    return b64encode(values.tobytes()).decode("ascii")
+
+
 def _dump_memory(memory: Memory) -> list[object]:
     return [
-        b64encode(memory.ids.tobytes()).decode("ascii"),
-        b64encode(memory.digests.tobytes()).decode("ascii"),
+        _text(memory.ids),
+        _text(memory.digests),
         sorted(memory.sparse),
     ]
 

@@ -119,8 +119,8 @@ async def test_rows_are_counted_in_short_transactions(tmp_path: Path, monkeypatc
     sql(path, "INSERT INTO claude_code_hooks DEFAULT VALUES")
     more, _ = await checked(path)
 
-    assert "claude_code_hooks: 6 rows" in lines[-2]
-    assert "claude_code_hooks: 7 rows" in more[-2]
+    assert any("claude_code_hooks: 6 rows" in line for line in lines)
+    assert any("claude_code_hooks: 7 rows" in line for line in more)
 
 
 async def test_a_platform_that_writes_is_no_problem(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_a_platform_that_writes_is_no_problem(tmp_path: Path) -> None:
     assert ok
     assert lines[0].endswith("in use by another process")
     assert lines[-1] == "check passed: 0 errors, 0 warnings"
-    assert "claude_code_hooks: 1 row," in lines[-2]
+    assert any("claude_code_hooks: 1 row," in line for line in lines)
 
 
 async def test_names_are_found_in_any_case(tmp_path: Path) -> None:
@@ -154,7 +154,8 @@ async def test_a_missing_table_is_a_warning_with_what_goes_with_it(tmp_path: Pat
     gone, less = line.split("; ")[1:]
     assert "orchestration_mcp_tool_calls_total" in gone
     assert "orchestration_cost_usd_total" not in gone
-    assert less == "less in: orchestration_cost_usd_total, orchestration_baseline_cost_usd_total"
+    less_in = ("cost_usd_total", "baseline_cost_usd_total", "unpriced_events_total")
+    assert less == f"less in: {', '.join(f'orchestration_{name}' for name in less_in)}"
 
 
 async def test_without_both_tables_a_metric_of_both_is_left_out(tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def above(table: Table, present: Collection[str], *, cursor: int | None, upto: b
     return f"{_select(table, present)}{where} ORDER BY {key} LIMIT :limit"
 
 
+def newest(table: Table, present: Collection[str], *, below: bool = False) -> str:
+    """Rows in the falling order of their ids, from the newest or ``below`` the id ``:below``, at most ``:limit``."""
+    key = _key(table)
+    where = f" WHERE {key} < :below" if below else ""
+    return f"{_select(table, present)}{where} ORDER BY {key} DESC LIMIT :limit"
+
+
 def by_ids(table: Table, present: Collection[str]) -> str:
     """The rows whose ids are in the JSON array ``:ids``."""
     key = _key(table)
@@ -80,11 +87,6 @@ def by_sessions(table: Table, present: Collection[str]) -> str:
     column = quote(table.session or "session_id")
     where = f"WHERE {column} IN (SELECT value FROM json_each(:keys))"  # noqa: S608 - quoted
     return f"{_select(table, present)} {where} ORDER BY {_key(table)}"
-
-
-def newest(table: Table, present: Collection[str]) -> str:
-    """The newest rows, the newest first, at most ``:limit``."""
-    return f"{_select(table, present)} ORDER BY {_key(table)} DESC LIMIT :limit"
 
 
 def identities(table: Table, present: Collection[str]) -> str:
