@@ -322,9 +322,16 @@ _RULES = {
 }
 
 
+def _keys(model: type[Model]) -> Iterable[str]:
+    """The keys of all models that are made from this one."""
+    for made in model.__subclasses__():
+        yield from made.model_fields
+        yield from _keys(made)
+
+
 def _rule(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        known = {name for model in Model.__subclasses__() for name in model.model_fields}
-        return f"no such key{did_you_mean(str(error['loc'][-1]), known)}"
+        known, name = set(_keys(Model)), str(error["loc"][-1])
+        return "no such key here" if name in known else f"no such key{did_you_mean(name, known)}"
     rule = _RULES.get(error["type"])
     return rule.format(**error.get("ctx", {})) if rule else error["msg"]

@@ -313,7 +313,7 @@ def _check_name(path: KeyPath, metric: MetricSettings, families: dict[str, str])
     for suffix in _SUFFIXES:
         if family.endswith(suffix):
             raise TableRuleError(path, name, f"must not have {suffix} at its end")
-    for part in name.split("_"):
+    for part in name.split("_")[1:]:
         if part in _TYPES:
             raise TableRuleError(path, name, f"must not name its type: {part}")
         if part in _BASE_UNITS:

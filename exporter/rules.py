@@ -115,7 +115,7 @@ def fingerprint(metric: Metric, rules: Rules, schema: Schema) -> str:
     if not metric.feeds:
         return metric.fingerprint()
     virtual = {feed.table.name for feed in metric.feeds if feed.table.virtual}
-    tallies = [table.tally for table in schema.tables] if schema.ends.name in virtual else []
+    tallies = [table.tally for table in schema.tables if not table.own] if schema.ends.name in virtual else []
     escalation: Escalation | None = schema.escalation if schema.escalation.found.name in virtual else None
     timeouts = (rules.idle_timeout_s, rules.in_flight_timeout_s)
     made_by: tuple[object, ...] = (timeouts, str(rules.zone), repr(rules.caps), repr(tallies))
