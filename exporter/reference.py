@@ -161,10 +161,21 @@ def tables_of(metric: Metric) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_TOPICS: Final[Mapping[str, str]] = {
+    "orchestration_exporter_": "The exporter on a source",
+    "orchestration_ledger_": "From the ledger",
+    "orchestration_budget_": "Of budgets",
+    "orchestration_model_info": "Of models",
+}
+
+
 def _topic(metric: Metric) -> str:
     if tables := tables_of(metric):
         return f"From {' and '.join(map(_code, tables))}"
-    return "The exporter on a source" if metric.name.startswith("orchestration_exporter_") else "The source"
+    for start, topic in _TOPICS.items():
+        if metric.name.startswith(start):
+            return topic
+    return "The source"
 
 
 def _overview(topics: Mapping[str, Sequence[Metric]]) -> str:
