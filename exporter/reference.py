@@ -129,6 +129,14 @@ _OWN_LABELS: Final[Mapping[str, str]] = {
 }
 _OWN_VALUES: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES}
 
+_TOPICS: Final[Mapping[str, str]] = {
+    "orchestration_exporter_": "The exporter on a source",
+    "orchestration_ledger_": "The ledger",
+    "orchestration_budget_": "Budgets",
+    "orchestration_model_": "Models",
+}
+"""What metrics that are not made from rows are about, by how their names begin."""
+
 _PROCESS = """\
 Where the system has a `/proc`, client_python's `process_*` follow: CPU, memory, start time, open files.
 """
@@ -152,15 +160,15 @@ def render(metrics: Sequence[Metric]) -> str:
 def tables_of(metric: Metric) -> tuple[str, ...]:
     """The names of the tables that a metric is made from."""
     found = [feed.table.label for feed in metric.feeds]
-    if isinstance(metric, Gauge) and metric.table is not None:
-        found.append(metric.table.label)
+    if isinstance(metric, Gauge):
+        found += [table.label for table in (metric.table, *(current.table for current in metric.of)) if table]
     return tuple(dict.fromkeys(found))
 
 
 def _topic(metric: Metric) -> str:
     if tables := tables_of(metric):
         return f"From {' and '.join(map(_code, tables))}"
-    return "The exporter on a source" if metric.name.startswith("orchestration_exporter_") else "The source"
+    return next((topic for start, topic in _TOPICS.items() if metric.name.startswith(start)), "The source")
 
 
 def _overview(topics: Mapping[str, Sequence[Metric]]) -> str:
