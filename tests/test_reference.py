@@ -84,9 +84,14 @@ def test_every_metric_has_one_section_in_order() -> None:
     """By topic, the topics by their first metric; the overview links to each that is made from the tables."""
     text = render(METRICS)
 
-    names = [*BY_NAME, *(declared.name for declared in telemetry.DECLARATIONS)]
-    assert re.findall(r"^### `(.*)`$", text, re.MULTILINE) == names
-    assert re.findall(r"^\| \[`(.*)`\]\(#\1\)", text, re.MULTILINE) == list(BY_NAME)
+    *topics, process = re.split(r"^## .*$", text.split("\n## Overview\n")[1], flags=re.MULTILINE)[1:]
+    found = [re.findall(r"^### `(.*)`$", topic, re.MULTILINE) for topic in topics]
+    assert [sorted(names, key=list(BY_NAME).index) for names in found] == found
+    assert [names[0] for names in found if names] == sorted((n[0] for n in found if n), key=list(BY_NAME).index)
+    assert sorted(name for names in found for name in names) == sorted(BY_NAME)
+    assert re.findall(r"^### `(.*)`$", process, re.MULTILINE) == [d.name for d in telemetry.DECLARATIONS]
+    linked = re.findall(r"^\| \[`(.*)`\]\(#\1\)", text, re.MULTILINE)
+    assert linked == [name for names in found for name in names]
 
 
 def test_topics_gather_metrics_that_are_apart() -> None:
@@ -143,6 +148,9 @@ def test_a_section_says_all_that_makes_the_numbers(metric: Metric) -> None:
         ("mcp_tool_calls_total", ""),
         ("sessions_started_total", ""),
         ("handoff_tokens_total", "routing_tokens_total"),
+        ("routing_decisions_total", "routing_results_total"),
+        ("routing_results_total", "routing_decisions_total"),
+        ("model_calls_total", ""),
     ],
 )
 def test_what_not_to_add_up_is_found(name: str, others: str) -> None:
