@@ -90,6 +90,14 @@ class OnceOptions(Model):
     now: Annotated[float | None, BeforeValidator(_moment)] = None
 
 
+class ExplainOptions(Model):
+    """Options of `explain`."""
+
+    metric: str
+    source: str | None = None
+    now: Annotated[float | None, BeforeValidator(_moment)] = None
+
+
 class HealthOptions(Model):
     """Options of `health`."""
 
@@ -117,6 +125,13 @@ def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) 
 
 
 ONCE = (_own(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
+EXPLAIN_METRIC = Option(
+    ("explain", "metric"), metavar="METRIC{…}", help="a series: its name, and its labels in braces", in_file=False
+)
+EXPLAIN = (
+    _own(("explain", "source"), "text", "--source", "NAME", "the source, where there are several"),
+    _own(("explain", "now"), "text", "--now", "TIME", "the time, where there is no checkpoint (now)"),
+)
 HEALTH = (_own(("health", "url"), "text", "--url", "URL", "what to ask (/-/ready at the first listen address)"),)
 INDEXES = (_own(("indexes", "create"), "bool", "--create", "", "create what is missing: this writes the database"),)
 DEMO = (
@@ -132,7 +147,7 @@ DEMO = (
     ),
     _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
-COMMAND_OPTIONS = (*ONCE, *HEALTH, *INDEXES, *DEMO)
+COMMAND_OPTIONS = (*ONCE, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO)
 
 AnyOptions = TypeVar("AnyOptions", bound=Model)
 
@@ -239,6 +254,23 @@ async def _read_once(settings: Settings, schema: Schema, now: float | None) -> l
         await read_once(settings=settings, of=of, schema=schema, source=_source(of, settings), now=now)
         for of in sorted(settings.sources, key=lambda of: of.name)
     ]
+
+
+def explain(call: Call) -> int:
+    """Print the SQL that proves a number, its result, and the number; exit code 1 where they differ."""
+    from exporter import explain as explaining
+
+    settings = call.settings(needs_source=True)
+    options = call.own(ExplainOptions, (EXPLAIN_METRIC, *EXPLAIN))
+    of = explaining.source_of(settings, call.schema, options.metric, options.source)
+    source = _source(of, settings)
+    explanation = asyncio.run(
+        explaining.explain(
+            settings=settings, of=of, schema=call.schema, source=source, selector=options.metric, now=options.now
+        )
+    )
+    _print(*explanation.lines)
+    return 0 if explanation.agrees else 1
 
 
 def check(call: Call) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from exporter import logs
 from exporter.advance import Engine
 from exporter.config import Settings, SourceSettings
+from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
@@ -19,10 +21,36 @@ from exporter.state import State
 log = logs.get(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class FullRead:
+    """All that is in one source, as of Unix time ``at``; ``lag`` are the rows that came meanwhile."""
+
+    state: State
+    schema: Schema
+    rules: Rules
+    at: float
+    lag: int
+
+
 async def read_once(
     *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
 ) -> Publication:
     """Read all that is in one source, hold nothing, and say what that makes as of ``now`` (None: the present).
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
+    publisher = Publisher(read.schema, read.rules, source.name, of.labels)
+    publisher.note(read.state)
+    publisher.show(read.state, read.at)
+    return publisher.publish(Health(True, read.at, read.lag))
+
+
+async def read_all(
+    *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
+) -> FullRead:
+    """Read all that is in one source, and what it comes to as of ``now`` (None: the present).
 
     Raises:
         SourceError: the source cannot be read.
@@ -48,7 +76,4 @@ async def read_once(
     at = clock()
     engine.end(at)
     state.counting_since = at
-    publisher = Publisher(schema, rules, source.name, of.labels)
-    publisher.note(state)
-    publisher.show(state, at)
-    return publisher.publish(Health(True, at, look.lag))
+    return FullRead(state, schema, rules, at, look.lag)

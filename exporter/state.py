@@ -135,6 +135,8 @@ class State:
         """The rows of mutable tables of open sessions, by table and session id; not written down."""
         self.counting_since: float | None = None
         self.first_publish: float | None = None
+        self.at: float | None = None
+        """The Unix time up to which it is complete; written with what changed, and no change by itself."""
         self.changed_series: set[Series] = set()
         self.changed_flights: set[tuple[str, int]] = set()
         self.changed_sessions: set[int] = set()
@@ -231,6 +233,7 @@ class State:
         memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
+            "at": self.at,
             "meta": self._meta(),
             "memory": memories,
             "series": [_dump_series(found) for series in self.series.values() for found in series.values()],
@@ -261,7 +264,7 @@ class State:
             "booked": self.ledger.delta(),
         }
         self._clear()
-        return _encode(record) if any(record.values()) else None
+        return _encode({"at": self.at, **record}) if any(record.values()) else None
 
     def _clear(self) -> None:
         self.whole = False
@@ -322,6 +325,7 @@ class State:
                 memory = self.tables[name].memory
                 memory.add(*_load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
+        self.at = content.get("at", self.at)
         for metric, labels in content.get("removed", ()):
             self.series.get(metric, {}).pop(tuple(labels), None)
         for metric, labels, released, value in content.get("series", ()):

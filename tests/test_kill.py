@@ -25,7 +25,7 @@ import pytest
 
 from exporter.demo.schema import TABLES
 from tests.processes import Demo, Serving, of_rows, until
-from tests.running import Shown
+from tests.running import DEADLINE_S, Shown
 from tests.sqlite_platform import PLATFORM, Child, running
 
 # ── what the platform has committed, by plain SQL ────────────────────────────────────────────────────────────
@@ -240,7 +240,7 @@ class Victim:
         self.mark[0] = PHASES.index("starting")
         self.serving.launch()
         if aim in ("first scan", "save snapshot"):
-            self._wait(aim, "idle")
+            self._wait(aim, "idle", most_s=DEADLINE_S)
         elif aim != "starting":
             self._scraped()
             self._wait(aim)
@@ -267,9 +267,9 @@ class Victim:
             time.sleep(self.rng.uniform(0.0, 0.3))
             self.scrape()
 
-    def _wait(self, *phases: str) -> None:
+    def _wait(self, *phases: str, most_s: float = AIM_S) -> None:
         """Return in one of these phases, or when none came for long enough."""
-        deadline = time.monotonic() + AIM_S
+        deadline = time.monotonic() + most_s
         while self.phase not in phases and time.monotonic() < deadline:
             time.sleep(0)
 
