@@ -19,7 +19,8 @@ import pytest
 from exporter import check as checking
 from exporter import yamlfile
 from exporter.catalogue import SCHEMA
-from exporter.config import Settings
+from exporter.config import Settings, StorageSettings
+from exporter.explain import known, prove, understood
 from exporter.once import read_once
 from exporter.reference import render
 from exporter.rules import schema_of
@@ -640,6 +641,32 @@ def test_the_reference_has_own_metrics(tmp_path: Path) -> None:
     assert "- From `pool_sizes.slots` (0 to 1,000,000,000,000): the newest row of each `pool`\n" in made
     assert "`task_runs`, `task_runs.slots` (0 to 1,000,000,000,000) of rows without a result" in made
     assert command("reference", "--config.file", written(tmp_path)).stdout == made
+
+
+@pytest.mark.parametrize("key", AUTOINCREMENT)
+async def test_explain_proves_every_series(key: str, tmp_path: Path) -> None:
+    """Of the example, by a checkpoint and by a full read: with SQL that says what the declarations say."""
+    tables = declared(append_only=key == "append_only")
+    tables[1]["gauges"].append({"name": "last", "help": "Last.", "reading": "newest", "value": "slots"})
+    with pipelines(tmp_path / "runs.db", AUTOINCREMENT[key]) as made:
+        made.runs(40)
+        made.run(finished_at=None, slots=3)
+        made.sql("INSERT INTO pool_sizes (pool, slots) VALUES ('a', 4), ('b', 2), ('a', 6), (NULL, 1)")
+        looping = polling(tmp_path, tables)
+        async with looping:
+            series = [one for one in (await looping.settled()).samples if one.startswith(("pipelines_", "last"))]
+        for storage in (tmp_path / "state", tmp_path / "none"):
+            elsewhere = {"storage": StorageSettings.model_validate({"path": str(storage)})}
+            chosen = looping._settings.model_copy(update=elsewhere)
+            of, source = chosen.sources[0], SqliteSource(made.path)
+            facts, origin = await known(settings=chosen, of=of, schema=SCHEMA, source=source, now=None)
+            proofs = [
+                await prove(facts, understood(one, facts.schema, of.labels), of=of, source=source, origin=origin)
+                for one in series
+            ]
+
+            assert ["\n".join(proof.lines) for proof in proofs if not proof.agrees] == []
+    assert len({one.partition("{")[0] for one in series}) == 8
 
 
 def test_the_errors_in_the_document_are_right(tmp_path: Path) -> None:
