@@ -21,7 +21,7 @@ from urllib.parse import quote as percent_encoded
 
 from exporter.config import Settings, SourceSettings
 from exporter.memory import COMPARED, NEWEST
-from exporter.reader import ROWS, unusable
+from exporter.reader import ROWS, none_of, unusable
 from exporter.reference import tables_of
 from exporter.rules import schema_of, zone_of
 from exporter.source import Row, Snapshot, Source, SourceDiscarded, SourceError, TableInfo, queries
@@ -117,8 +117,7 @@ async def _check_tables(report: _Report, settings: Settings, schema: Schema, sou
     found = await _reading(source, lambda snapshot: _infos(snapshot, schema.declared))
     left_out = {table.name: reason for table in schema.declared if (reason := unusable(table, found[table.name]))}
     if len(left_out) == len(schema.declared):
-        reasons = [left_out[table.name] if table.own else table.name for table in schema.declared]
-        raise SourceError(f"{source.name}: none of the tables it should have: {', '.join(reasons)}")
+        raise SourceError(f"{source.name}: {none_of(schema.declared, left_out)}")
     for table in schema.declared:
         info = found[table.name]
         if table.name in left_out or info is None:

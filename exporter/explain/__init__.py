@@ -150,7 +150,7 @@ async def _present(source: Source, schema: Schema) -> Mapping[str, frozenset[str
         for table in (*schema.tables, *schema.newest, *schema.of_sessions):
             info = await snapshot.table(table.name)
             columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
-            if "id" in columns and not (table in schema.tables and unusable(table, info)):
+            if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
                 found[table.name] = columns
     return found
 
