@@ -125,9 +125,11 @@ def sample(tmp_path: Path) -> Path:
     return Path(shutil.copy(SAMPLE, tmp_path / "sample.db"))
 
 
-async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("naive", ["UTC", "Europe/Berlin"])
+async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, naive: str) -> None:
     """Without a checkpoint the number is that of one full read, by the clock that was given; of every family."""
-    settings = settings_of(sample, tmp_path / "none", budgets=BUDGETS, time_zone="Europe/Berlin")
+    zones = {"time_zone": "Europe/Berlin", "naive_time_zone": naive}
+    settings = settings_of(sample, tmp_path / "none", budgets=BUDGETS, **zones)
     of = settings.sources[0]
     read = await read_once(settings=settings, of=of, schema=SCHEMA, source=SqliteSource(sample), now=SAMPLE_NOW_S)
     series = exposed(read.answer(Format.TEXT, b"").decode())
