@@ -204,8 +204,10 @@ def parsed_time(facts: Facts, table: Table, name: str, of: str) -> str:
     zone = f"ltrim(substr({column}, 20), '.0123456789')"
     whole = f"strftime('%s', substr({column}, 1, 19) || {zone})"
     fraction = f"CASE WHEN substr({column}, 20, 1) = '.' THEN CAST('0' || substr({column}, 20) AS REAL) ELSE 0 END"
+    early = _YEAR_2000 - 1
+    number = f"nullif(max({column} / (CASE {scale} ELSE 1 END), {early}), {early})"
     return (
-        f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} / (CASE {scale} ELSE 1 END)\n"
+        f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {number}\n"
         f"  ELSE {whole} + {fraction}{_ahead(facts, whole, zone)} END"
     )
 
@@ -221,7 +223,7 @@ def _ahead(facts: Facts, whole: str, zone: str) -> str:
 def untimely(facts: Facts, table: Table, of: str) -> str:
     """The condition that a row has no usable event time."""
     time = parsed_time(facts, table, table.time, of)
-    return f"coalesce(({time}) NOT BETWEEN {_YEAR_2000} AND {literal(facts.now + _DAY_S)}, 1)"
+    return f"coalesce(({time}) > {literal(facts.now + _DAY_S)}, 1)"
 
 
 def event_time(facts: Facts, table: Table, of: str) -> str:
@@ -230,7 +232,7 @@ def event_time(facts: Facts, table: Table, of: str) -> str:
     time = parsed_time(facts, table, table.time, of)
     if time == "NULL":
         return now
-    within = f"BETWEEN {_YEAR_2000} AND {literal(facts.now + _DAY_S)}"
+    within = f"<= {literal(facts.now + _DAY_S)}"
     return f"(SELECT CASE WHEN t {within} THEN min(t, {now}) ELSE {now} END FROM (SELECT {time} AS t))"
 
 
