@@ -559,6 +559,8 @@ def test_the_schema_describes_every_setting() -> None:
 
 OWN: Mapping[str, type[BaseModel]] = {
     "once": commands.OnceOptions,
+    "check": commands.CheckOptions,
+    "explain": commands.ExplainOptions,
     "health": commands.HealthOptions,
     "indexes": commands.IndexesOptions,
     "demo": commands.DemoOptions,
