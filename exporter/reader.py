@@ -340,12 +340,11 @@ class Reader:
     def _needed(self, metrics: Sequence[Metric]) -> Iterable[str]:
         """The tables a scan of ``metrics`` reads: their own, and for sessions all that make up a session."""
         feeds = [feed for metric in metrics for feed in metric.feeds]
-        if any(feed.table.virtual for feed in feeds):
-            return [table.name for table in self.schema.tables if table.is_sessions or table.session]
-        if not any(feed.table.session for feed in feeds):
+        whole = any(feed.table.virtual for feed in feeds)
+        if not whole and not any(feed.table.session for feed in feeds):
             return [feed.table.name for feed in feeds]
-        sessions = [table.name for table in self.schema.tables if table.is_sessions]
-        return [*sessions, *(feed.table.name for feed in feeds)]
+        of_sessions = [table.name for table in self.schema.tables if table.is_sessions or (whole and table.session)]
+        return [*of_sessions, *(feed.table.name for feed in feeds)]
 
     async def _scan_table(self, scan: Scan, table: Table, upto: int) -> None:
         cursor: int | None = None

@@ -34,6 +34,7 @@ SINCE = EPOCH
 HANDOFFS_TOTAL, TOKENS = handoffs.HANDOFFS_TOTAL.name, handoffs.HANDOFF_TOKENS.name
 DURATION, IN_FLIGHT = handoffs.HANDOFF_DURATION.name, handoffs.HANDOFFS_IN_FLIGHT.name
 TASKS_TOTAL, STARTED, ENDED = tasks.TASKS_TOTAL.name, sessions.SESSIONS_STARTED.name, sessions.SESSIONS_ENDED.name
+CALLS, ACTIVITIES = "orchestration_model_calls_total", "orchestration_activities_total"
 OVERFLOW, UP = "orchestration_exporter_label_overflow_total", "orchestration_up"
 REJECTED, ROWS_READ = "orchestration_exporter_rows_rejected_total", "orchestration_exporter_rows_read_total"
 
@@ -317,15 +318,19 @@ def text_names(shown: Shown) -> set[str]:
 async def test_a_setting_that_makes_the_numbers_begins_counting_anew(
     platform: Platform, storage: Path, setting: str, value: Any
 ) -> None:
-    """What it touches is scanned anew: what retention took leaves those totals."""
+    """What it touches is scanned anew: what retention took leaves those totals; and nothing that is there is missed."""
     traffic(platform)
+    others(platform)
     async with Looping(platform, storage) as looping:
         platform.sql(f"DELETE FROM {HANDOFF_EVENTS} WHERE id <= 4")
         looping.wall += 100.0
         await looping.restart(**{setting: value})
 
-        assert looping.shown.total(TOKENS) == 50.0
+        assert looping.shown.total(TOKENS) == 90.0
         assert looping.counting_since == SINCE + 100.0
+        assert scan_of(looping.shown, TOKENS, CALLS, ACTIVITIES) == scan_of(
+            await scanned(platform, wall=looping.wall, **{setting: value}), TOKENS, CALLS, ACTIVITIES
+        )
 
 
 @pytest.mark.parametrize(
