@@ -341,9 +341,8 @@ class Reader:
         """The tables a scan of ``metrics`` reads: their own, and for sessions all that make up a session."""
         feeds = [feed for metric in metrics for feed in metric.feeds]
         whole = any(feed.table.virtual for feed in feeds)
-        if not whole and not any(feed.table.session for feed in feeds):
-            return [feed.table.name for feed in feeds]
-        of_sessions = [table.name for table in self.schema.tables if table.is_sessions or (whole and table.session)]
+        named = whole or any(feed.table.session for feed in feeds)
+        of_sessions = [t.name for t in self.schema.tables if (named and t.is_sessions) or (whole and t.session)]
         return [*of_sessions, *(feed.table.name for feed in feeds)]
 
     async def _scan_table(self, scan: Scan, table: Table, upto: int) -> None:

@@ -520,7 +520,8 @@ async def test_a_new_table_whose_scan_was_cut_short_is_exact(tmp_path: Path, mon
 
 def test_a_changed_file_is_applied_by_a_signal(tmp_path: Path) -> None:
     """Without a restart, and without losing a count."""
-    file = written(tmp_path, EXAMPLE.partition("tables:")[0])
+    head, _, second = EXAMPLE.split("  - table: ")
+    file = written(tmp_path, f"{head}  - table: {second}")
     with pipelines(tmp_path / "runs.db") as made:
         made.runs(20)
         exporter = Exporter(made.path, tmp_path / "state")
