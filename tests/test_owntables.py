@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,8 +26,9 @@ from exporter.explain import known, prove, understood
 from exporter.once import read_once
 from exporter.reference import render
 from exporter.rules import schema_of
+from exporter.source import SourceError
 from exporter.source.sqlite import SqliteSource
-from tests.running import DEADLINE_S, Clock, Polling, Shown, literal
+from tests.running import DEADLINE_S, Clock, Exporter, Polling, Shown, literal, until
 from tests.sqlite_platform import PLATFORM, REPOSITORY, Child
 
 DOC = (REPOSITORY / "docs" / "own-tables.md").read_text()
@@ -471,6 +474,69 @@ async def test_a_table_that_is_known_by_other_columns_is_read_anew(keys: dict[st
     assert after.total(READ, table="task_runs") == 7.0
     assert after.total("others_total") == 2.0
     assert after.total(SINCE) > before.total(SINCE)
+
+
+async def test_a_new_table_whose_scan_was_cut_short_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before is known; nothing is lost, counted or rejected twice."""
+    other = {
+        "table": "others",
+        "time": "at",
+        "identity": ["at"],
+        "final_when": "done",
+        "counters": [
+            {"name": "others_total", "help": "Others."},
+            {"name": "others_size_total", "help": "Sizes.", "value": "size"},
+        ],
+        "gauges": [{"name": "others_open", "help": "Open.", "reading": "sum_open"}],
+    }
+    whole, snapshots = SqliteSource.snapshot, itertools.count()
+
+    def cut_short(source: SqliteSource) -> Any:
+        if next(snapshots) == 4:
+            raise SourceError("cut short")
+        return whole(source)
+
+    monkeypatch.setattr("exporter.reader.ROWS", 5)
+    with pipelines(tmp_path / "runs.db") as made:
+        made.runs(3)
+        made.sql("CREATE TABLE others (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT, size, done INTEGER)")
+        for n in range(30):
+            done = "NULL" if n in (2, 28) else "1"
+            size = n or "'x'"
+            made.sql(f"INSERT INTO others (at, size, done) VALUES ('2026-11-21T10:00:{n:02}Z', {size}, {done})")
+        async with polling(tmp_path) as looping:
+            before = await looping.settled()
+        monkeypatch.setattr(SqliteSource, "snapshot", cut_short)
+        async with polling(tmp_path, [*declared(), other]) as looping:
+            shown = await looping.settled()
+            failures = looping.polls("failure")
+
+    assert failures == 1.0
+    assert shown.by_labels(RUNS) == before.by_labels(RUNS)
+    assert (shown.total("others_total"), shown.total("others_open")) == (28.0, 2.0)
+    assert shown.total("others_size_total") == sum(range(30)) - 2 - 28
+    assert (shown.total(READ, table="others"), shown.total(REJECTED, table="others")) == (30.0, 1.0)
+
+
+def test_a_changed_file_is_applied_by_a_signal(tmp_path: Path) -> None:
+    """Without a restart, and without losing a count."""
+    head, _, second = EXAMPLE.split("  - table: ")
+    file = written(tmp_path, f"{head}  - table: {second}")
+    with pipelines(tmp_path / "runs.db") as made:
+        made.runs(20)
+        exporter = Exporter(made.path, tmp_path / "state")
+        at = exporter.command.index("--database")
+        exporter.command[at : at + 2] = ["--config.file", str(file)]
+        with exporter:
+            until(lambda: exporter.get("/-/ready")[0] == 200)
+            written(tmp_path)
+            exporter.process.send_signal(signal.SIGHUP)
+            until(lambda: exporter.shown().total(RUNS) == 20.0)
+            made.runs(5)
+            until(lambda: exporter.shown().total(RUNS) == 25.0)
+
+            assert differences(exporter.shown(), made.ever) == []
+            assert exporter.falls == []
 
 
 # ── what does not fit ────────────────────────────────────────────────────────────────────────────────────────
