@@ -21,9 +21,9 @@ from exporter.config import WebSettings
 from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
-from exporter.poller import SourceStatus
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 from exporter.web.app import make_app
 
 _PATH = "/metrics"

@@ -310,6 +310,7 @@ class Engine:
 
         What was first read before ``suspended_from`` does not end by time, nor does a session by idleness.
         """
+        self.state.at = at
         self.context.keeper.begin(at)
         self._drop_excess()
         for deadline, order, name, key in sorted(self._due(at, suspended_from)):

@@ -9,8 +9,8 @@ from typing import Literal
 from exporter.ledger import Account, Ledger
 from exporter.localtime import Calendar, Span, place
 
-_LEARNT_DAYS = 14
-_WEEKS = 4
+LEARNT_DAYS = 14
+WEEKS = 4
 Scope = Literal["project", "model", "all"]
 
 
@@ -56,7 +56,7 @@ def _projected(
 ) -> float | None:
     """Spent, and for each hour that is left the mean cost of that hour of the week; None where too little is known."""
     today, first = calendar.day(now), ledger.first_day()
-    if first is None or today - first < _LEARNT_DAYS:
+    if first is None or today - first < LEARNT_DAYS:
         return None
     means = _means(budget, ledger, today, first)
     elapsed = calendar.elapsed_hours(now)
@@ -73,7 +73,7 @@ def _means(budget: Budget, ledger: Ledger, today: int, first: int) -> Mapping[in
     """By weekday the mean cost of each hour over the last four whole days of that weekday, from the first known on."""
     means: dict[int, dict[int, float]] = {}
     for back in range(1, 8):
-        days = [day for week in range(_WEEKS) if (day := today - back - 7 * week) >= first]
+        days = [day for week in range(WEEKS) if (day := today - back - 7 * week) >= first]
         total = means[(today - back) % 7] = dict[int, float]()
         for day in days:
             for hour in range(25):

@@ -278,6 +278,27 @@ class Checkpoint:
                 os.fsync(descriptor)
 
 
+def generations(folder: Path, source: str) -> list[Path]:
+    """The files of a source's generations, the newest first; none where there is no such folder.
+
+    For who only looks: no lock is taken, and they may be gone or grown the next moment.
+    """
+    pattern = re.compile(re.escape(_file_name(source)) + r"-\d{8,}\.sqlite")
+    with _explained(folder):
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
+
+
+def records_of(path: Path) -> tuple[bytes, ...]:
+    """The records of a generation's file, a copy that nobody else has open.
+
+    Raises:
+        OSError, sqlite3.Error: they cannot be read, or are not whole.
+    """
+    with contextlib.closing(_Generation(path, 0)) as generation:
+        return generation.read(at_least=1)
+
+
 class _Generation:
     """One file, open for adding.
 

@@ -19,6 +19,7 @@ from exporter import __version__, commands, logs
 from exporter import options as known
 from exporter.commands import Call
 from exporter.options import NOTHING, OPTIONS, ConfigError, OperationError, Option, check_environment, did_you_mean
+from exporter.shown import Shown
 from exporter.source import SourceError
 from exporter.spec import Schema
 
@@ -33,6 +34,8 @@ class Command:
     summary: str
     run: Callable[[Call], int]
     options: tuple[Option, ...] = ()
+    argument: Option | None = None
+    """What it takes without a flag."""
 
 
 _ALL = (known.CONFIG_FILE, known.LOG_LEVEL, known.LOG_FORMAT)
@@ -45,6 +48,12 @@ COMMANDS = {
     "check": Command(
         "parse the configuration, connect, run every query, say what is missing", commands.check, (known.DATABASE,)
     ),
+    "explain": Command(
+        "print the SQL that proves a number, its result, and the number",
+        commands.explain,
+        (known.DATABASE, known.STORAGE_PATH, *commands.EXPLAIN),
+        commands.EXPLAIN_METRIC,
+    ),
     "health": Command("ask a running exporter whether it is ready", commands.health, (*commands.HEALTH, *_WHERE)),
     "demo": Command("simulate a platform, and serve its metrics", commands.demo, (*commands.DEMO, *_WEB)),
     "reference": Command("print the reference of all metrics, in Markdown", commands.reference),
@@ -55,13 +64,13 @@ COMMANDS = {
 }
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str], schema: Schema) -> int:
+def run(argv: Sequence[str], environ: Mapping[str, str], schema: Schema, shown: tuple[Shown, ...] = ()) -> int:
     """Run the command that ``argv`` names; returns the exit code. What goes wrong is told on stderr."""
     try:
         name, rest = _command(argv)
         flags = _flags(name, rest)
         check_environment((*OPTIONS, *commands.COMMAND_OPTIONS), environ)
-        code = COMMANDS[name].run(Call(flags, environ, schema))
+        code = COMMANDS[name].run(Call(flags, environ, schema, shown))
         sys.stdout.flush()
         return code
     except ConfigError as exc:
@@ -121,7 +130,9 @@ def _flags(name: str, arguments: Sequence[str]) -> known.Flags:
     found, left = _parser(name, options.values()).parse_known_args(arguments)
     if left:
         raise _unexpected(left, options)
-    values = {option.path: getattr(found, option.variable) for option in options.values()}
+    argument = COMMANDS[name].argument
+    read = (*options.values(), *([argument] if argument else []))
+    values = {option.path: getattr(found, option.variable) for option in read}
     return {path: value for path, value in values.items() if value is not None}
 
 
@@ -151,15 +162,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(name: str, options: Iterable[Option]) -> _Parser:
+    argument = COMMANDS[name].argument
+    taken = f" {argument.metavar}" if argument else ""
     parser = _Parser(
         prog=f"{PROGRAM} {name}",
-        usage=f"{PROGRAM} {f'[{name}]' if name == 'serve' else name} [OPTION]...",
+        usage=f"{PROGRAM} {f'[{name}]' if name == 'serve' else name}{taken} [OPTION]...",
         description=f"{COMMANDS[name].summary[0].upper()}{COMMANDS[name].summary[1:]}.",
         epilog=_epilog(name),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     version = f"{PROGRAM} {__version__} (Python {platform.python_version()})"
+    if argument is not None:
+        parser.add_argument(argument.variable, nargs="?", metavar=argument.metavar, help=argument.help)
     parser.add_argument("--version", action="version", version=version, help="print the version and exit")
     for option in options:
         text = option.help.replace("%", "%%")

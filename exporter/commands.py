@@ -11,8 +11,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -35,16 +35,20 @@ from exporter.options import (
     Option,
 )
 from exporter.settingtypes import DAY_S, Seconds, Url, reachable
+from exporter.shown import Shown
 from exporter.spec import Schema
 
 if TYPE_CHECKING:
     from exporter.exposition import Publication
+    from exporter.fleet import Fleet
     from exporter.serving import Job
     from exporter.source.sqlite import SqliteSource
+    from exporter.window import Windows
 
 log = logs.get(__name__)
 
 _HEALTH_TIMEOUT_S = 3.0
+_PAGE_TIMEOUT_S = 1.0
 
 
 class CommandError(OperationError):
@@ -86,6 +90,14 @@ class OnceOptions(Model):
     now: Annotated[float | None, BeforeValidator(_moment)] = None
 
 
+class ExplainOptions(Model):
+    """Options of `explain`."""
+
+    metric: str
+    source: str | None = None
+    now: Annotated[float | None, BeforeValidator(_moment)] = None
+
+
 class HealthOptions(Model):
     """Options of `health`."""
 
@@ -113,6 +125,13 @@ def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) 
 
 
 ONCE = (_own(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
+EXPLAIN_METRIC = Option(
+    ("explain", "metric"), metavar="METRIC{…}", help="a series: its name, and its labels in braces", in_file=False
+)
+EXPLAIN = (
+    _own(("explain", "source"), "text", "--source", "NAME", "the source, where there are several"),
+    _own(("explain", "now"), "text", "--now", "TIME", "the time, where there is no checkpoint (now)"),
+)
 HEALTH = (_own(("health", "url"), "text", "--url", "URL", "what to ask (/-/ready at the first listen address)"),)
 INDEXES = (_own(("indexes", "create"), "bool", "--create", "", "create what is missing: this writes the database"),)
 DEMO = (
@@ -128,7 +147,7 @@ DEMO = (
     ),
     _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
-COMMAND_OPTIONS = (*ONCE, *HEALTH, *INDEXES, *DEMO)
+COMMAND_OPTIONS = (*ONCE, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO)
 
 AnyOptions = TypeVar("AnyOptions", bound=Model)
 
@@ -140,6 +159,7 @@ class Call:
     flags: Flags
     environ: Mapping[str, str]
     schema: Schema
+    shown: tuple[Shown, ...] = ()
 
     def load(self, *, needs_source: bool = False) -> Settings:
         """The settings.
@@ -166,7 +186,7 @@ class Call:
 
     def with_flags(self, flags: Flags) -> Call:
         """The same call with some flags given otherwise."""
-        return Call({**self.flags, **flags}, self.environ, self.schema)
+        return replace(self, flags={**self.flags, **flags})
 
 
 # ── what they do ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,8 +209,32 @@ async def _serve(
     fleet = Fleet(settings=settings, schema=call.schema, open_source=_source, telemetry=telemetry)
     load = lambda: call.load(needs_source=True)  # noqa: E731
     await serving.serve(
-        settings=settings, poller=fleet, telemetry=telemetry, load=load, announce=announce, beside=beside
+        settings=settings,
+        poller=fleet,
+        telemetry=telemetry,
+        load=load,
+        windows=_windows(call, fleet),
+        metrics=call.schema.metrics,
+        announce=announce,
+        beside=beside,
     )
+
+
+def _windows(call: Call, fleet: Fleet) -> Windows:
+    """What the pages look through: it gives up soon, so that no poller waits for a page."""
+    from exporter.recent import Eyes
+    from exporter.rules import rules_of
+    from exporter.source.sqlite import SqliteSource
+    from exporter.window import Window, Windows
+
+    def opened() -> Iterator[Window]:
+        settings = fleet.settings
+        timeout_s = min(_PAGE_TIMEOUT_S, settings.query_timeout)
+        for of in settings.sources:
+            source = SqliteSource(of.database, name=of.name, query_timeout_s=timeout_s, busy_timeout_s=_PAGE_TIMEOUT_S)
+            yield Window(source=source, eyes=Eyes(call.shown, call.schema.sessions, rules_of(settings, of)))
+
+    return Windows(lambda: fleet.settings, opened)
 
 
 def once(call: Call) -> int:
@@ -210,6 +254,23 @@ async def _read_once(settings: Settings, schema: Schema, now: float | None) -> l
         await read_once(settings=settings, of=of, schema=schema, source=_source(of, settings), now=now)
         for of in sorted(settings.sources, key=lambda of: of.name)
     ]
+
+
+def explain(call: Call) -> int:
+    """Print the SQL that proves a number, its result, and the number; exit code 1 where they differ."""
+    from exporter import explain as explaining
+
+    settings = call.settings(needs_source=True)
+    options = call.own(ExplainOptions, (EXPLAIN_METRIC, *EXPLAIN))
+    of = explaining.source_of(settings, call.schema, options.metric, options.source)
+    source = _source(of, settings)
+    explanation = asyncio.run(
+        explaining.explain(
+            settings=settings, of=of, schema=call.schema, source=source, selector=options.metric, now=options.now
+        )
+    )
+    _print(*explanation.lines)
+    return 0 if explanation.agrees else 1
 
 
 def check(call: Call) -> int:

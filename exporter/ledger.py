@@ -19,7 +19,7 @@ KEPT_HOURS_DAYS = 62
 COLUMNS = ("cost", "baseline", "net_savings", "tokens", "events", "failures")
 """USD, USD, USD, tokens, rows, rows that failed."""
 HANDOFF = "handoff"
-_MEDIAN_DAYS = 7
+MEDIAN_DAYS = 7
 
 Account = tuple[str, str, str]
 """Project, component and model, as label values."""
@@ -145,9 +145,14 @@ class Ledger:
                 self._sums[at] = sums
         return sums
 
+    def whole_day(self, day: int) -> tuple[float, float]:
+        """What a day cost, and what it saved net, in USD."""
+        sums = self._summed(place(day)).values()
+        return sum(amounts[0] for amounts in sums), sum(amounts[2] for amounts in sums)
+
     def daily_medians(self, today: int) -> dict[str, float]:
         """By project the median cost of the seven days before today."""
-        days = [self._summed(place(today - back)) for back in range(1, _MEDIAN_DAYS + 1)]
+        days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]
         nothing = [0.0] * len(READ)
         return {project: median(day.get(project, nothing)[0] for day in days) for project in self.projects()}
 

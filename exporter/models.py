@@ -9,7 +9,7 @@ from types import MappingProxyType
 from exporter.spec import UNKNOWN
 
 PAID, LOCAL = "paid", "local"
-_TIERS = (("deepseek", LOCAL), ("claude", PAID))
+TIERS = (("deepseek", LOCAL), ("claude", PAID))
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 POOL = "model"
@@ -34,4 +34,4 @@ class Models:
         if model in self.tiers:
             return self.tiers[model]
         lower = model.lower()
-        return next((tier for start, tier in _TIERS if lower.startswith(start)), UNKNOWN)
+        return next((tier for start, tier in TIERS if lower.startswith(start)), UNKNOWN)

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
+from exporter import logs
 from exporter.advance import Engine
 from exporter.config import Settings, SourceSettings
+from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
-from exporter.reader import Reader
+from exporter.reader import Layout, Reader
 from exporter.rules import rules_of, schema_of
 from exporter.source import Source
 from exporter.spec import Schema
 from exporter.state import State
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FullRead:
+    """All that is in one source, as of Unix time ``at``; ``lag`` are the rows that came meanwhile."""
+
+    state: State
+    schema: Schema
+    rules: Rules
+    at: float
+    lag: int
 
 
 async def read_once(
@@ -24,7 +40,22 @@ async def read_once(
     Raises:
         SourceError: the source cannot be read.
     """
-    schema = schema_of(settings, schema)
+    read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
+    publisher = Publisher(read.schema, read.rules, source.name, of.labels)
+    publisher.note(read.state)
+    publisher.show(read.state, read.at)
+    return publisher.publish(Health(True, read.at, read.lag))
+
+
+async def read_all(
+    *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
+) -> FullRead:
+    """Read all that is in one source, and what it comes to as of ``now`` (None: the present).
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    schema = schema_of(settings, schema, of.name)
     rules = rules_of(settings, of, patient=False)
     state = State(schema.tables)
     engine = Engine(state, schema, rules)
@@ -32,8 +63,12 @@ async def read_once(
     reader = Reader(source, engine, schema, rules, clock)
     await reader.scan(schema.counted, first=True)
     be_born(state, schema, engine)
+    layout: Layout | None = None
     while True:
         look = await reader.look()
+        for table, reason in look.layout.newly_left_out(layout):
+            log.error("own table is left out", source=source.name, table=table, error=reason)
+        layout = look.layout
         if look.batch is not None:
             engine.advance(look.batch)
         if not look.more:
@@ -41,7 +76,4 @@ async def read_once(
     at = clock()
     engine.end(at)
     state.counting_since = at
-    publisher = Publisher(schema, rules, source.name, of.labels)
-    publisher.note(state)
-    publisher.show(state, at)
-    return publisher.publish(Health(True, at, look.lag))
+    return FullRead(state, schema, rules, at, look.lag)

@@ -32,11 +32,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A column of numbers; a value outside ``minimum``..``maximum`` is rejected, not counted."""
+    """A column of numbers; a value outside ``minimum``..``maximum`` is rejected, not counted.
+
+    ``column`` is the table's own name of it, where that is another; ``scale`` is what its values are multiplied by
+    when they are read.
+    """
 
     name: str
     maximum: float
     minimum: float = 0.0
+    column: str = ""
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ Column = Text | Number | Flag | Time | Json | Lacks
 
 def stored_in(column: Column) -> str:
     """The name of the table's own column that ``column`` is read from."""
-    return column.column if isinstance(column, Json | Lacks) else column.name
+    return (column.column or column.name) if isinstance(column, Json | Lacks | Number) else column.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,14 @@ class Col:
     """A label's value is the column's text."""
 
     column: str
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A label's value is the column's text where it is one of ``values``, else ``unknown``."""
+
+    column: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +144,13 @@ class Project:
     """The project of the row's session."""
 
 
-LabelValue = Col | Part | FirstOf | Outcome | Const | Project
+LabelValue = Col | OneOf | Part | FirstOf | Outcome | Const | Project
 
 
 def columns_of(value: LabelValue) -> tuple[str, ...]:
     """The columns that ``value`` is made from."""
     match value:
-        case Col(column) | Part(column, _):
+        case Col(column) | OneOf(column, _) | Part(column, _):
             return (column,)
         case FirstOf(choices):
             return tuple(choice.column for choice in choices)
@@ -158,13 +172,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that is read incrementally, by its ``id``.
+    """A table that is read incrementally, by its ``cursor``.
 
     ``identity`` names the columns that are written once and never changed, by which a row is known again after a
     restore. A row is final when ``final_when`` is not NULL (at once where there is none). ``session`` is the
     column that names the session a row belongs to: the row's time is then that session's activity, and ``tally``
     says what else it adds. ``vendor`` names the columns of a model and of who made it. The sessions table itself has
     ``is_sessions``.
+
+    ``cursor`` is the INTEGER PRIMARY KEY; of a table that is ``append_only`` it need not be AUTOINCREMENT. A table
+    that the configuration declares is the user's ``own``: it has every column it names, or is left out. ``given``
+    says where in the configuration a column is named, and under the empty string the table.
     """
 
     name: str
@@ -178,12 +196,16 @@ class Table:
     is_sessions: bool = False
     virtual: bool = False
     reported_as: str = ""
+    cursor: str = "id"
+    append_only: bool = field(default=False, compare=False)
+    own: bool = field(default=False, compare=False)
+    given: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise SpecError(f"table {self.name}: a column is declared twice: {sorted(names)}")
-        for needed in (*self.identity, *(() if self.virtual else (self.time,)), *(self.vendor or ())):
+        for needed in (*self.identity, *([self.time] if self.time else []), *(self.vendor or ())):
             if needed not in names:
                 raise SpecError(f"table {self.name}: column {needed} is used but not declared")
 
@@ -271,20 +293,20 @@ class Current:
     """Rows of a mutable table that a gauge reads, as they are now.
 
     ``value`` names the columns whose sum a row has. With ``newest_per`` only the newest row (the highest id) of each
-    combination of those labels is read; without, the rows of one label set are added up. ``most`` keeps the rows with
-    the highest values of a column, at most so many.
+    combination of those labels is read (of no labels: the newest of all); without, the rows of one label set are added
+    up. ``most`` keeps the rows with the highest values of a column, at most so many.
     """
 
     table: Table
     labels: Mapping[str, LabelValue]
     value: tuple[str, ...]
-    newest_per: tuple[str, ...] = ()
+    newest_per: tuple[str, ...] | None = None
     most: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.value, *(name for value in self.labels.values() for name in columns_of(value))):
             self.table.column(name)
-        for name in self.newest_per:
+        for name in self.newest_per or ():
             if name not in self.labels:
                 raise SpecError(
                     f"table {self.table.name}: the newest row of each {name} is asked for, which is no label"
@@ -295,7 +317,7 @@ Reading = Literal[
     "sessions",  # open sessions, counted
     "session_subagents_max",  # the most sub-agents of one open session
     "session_cost_max",  # the most money of one open session
-    "in_flight",  # rows in flight, counted
+    "in_flight",  # rows in flight, counted, or a column of theirs added up
     "in_flight_oldest",  # the event time of the oldest row in flight
     "current",  # rows of mutable tables, as they are now
     "model_info",  # the models there are
@@ -407,8 +429,8 @@ class Gauge(Metric):
     """A reading of the state, taken anew at every publish.
 
     ``table`` is the table whose rows it reads, ``values`` where its labels come from; label sets that the counter
-    ``known_by`` has show 0 when there is nothing to read. ``of`` are the rows of mutable tables, ``column`` the
-    ledger's column that it reads.
+    ``known_by`` has show 0 when there is nothing to read. ``of`` are the rows of mutable tables, ``column`` is the
+    ledger's column that it reads, or the table's that it adds up.
     """
 
     reading: Reading = "up"
@@ -453,7 +475,8 @@ def _canonical(value: object) -> object:
     if isinstance(value, Feed):
         value = replace(value, table=_as_used(value))
     if is_dataclass(value) and not isinstance(value, type):
-        return (type(value).__name__, *((f.name, _canonical(getattr(value, f.name))) for f in fields(value)))
+        made_of = [f.name for f in fields(value) if f.compare]
+        return (type(value).__name__, *((name, _canonical(getattr(value, name))) for name in made_of))
     if isinstance(value, Mapping):
         return tuple((key, _canonical(item)) for key, item in value.items())
     if isinstance(value, tuple):
@@ -533,6 +556,12 @@ class Schema:
     def sessions(self) -> Table | None:
         """The sessions table, where there is one."""
         return next((table for table in self.tables if table.is_sessions), None)
+
+    @property
+    def declared(self) -> tuple[Table, ...]:
+        """What the database should have: tables read by a cursor, and the user's own of which only the newest are."""
+        names = {table.name for table in self.tables}
+        return (*self.tables, *(table for table in self.newest if table.own and table.name not in names))
 
     @property
     def virtual(self) -> tuple[Table, ...]:

@@ -12,6 +12,7 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from exporter.ledger import Ledger
@@ -106,10 +107,16 @@ class TableState:
 class State:
     """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down."""
 
-    def __init__(self, tables: Iterable[Table], *, newest: int | None = None, every: int | None = None) -> None:
+    def __init__(self, tables: Sequence[Table], *, newest: int | None = None, every: int | None = None) -> None:
         given = {"newest": newest, "every": every}
         sizes = {name: size for name, size in given.items() if size is not None}
         self.tables = {table.name: TableState(Memory(len(table.identity), **sizes)) for table in tables}
+        self.forgotten: set[str] = set()
+        """The user's own tables that were known by other columns when the state was written: read from the start."""
+        self._shapes = {table.name: _shape(table) for table in tables}
+        self._own = {table.name for table in tables if table.own}
+        self._columns: dict[str, list[str]] = {}
+        """Of each table the columns that rows in flight were written with."""
         self.sessions = Sessions()
         self.series: dict[str, dict[Labels, Series]] = {}
         self.admitted: dict[str, dict[str, None]] = {}
@@ -128,6 +135,8 @@ class State:
         """The rows of mutable tables of open sessions, by table and session id; not written down."""
         self.counting_since: float | None = None
         self.first_publish: float | None = None
+        self.at: float | None = None
+        """The Unix time up to which it is complete; written with what changed, and no change by itself."""
         self.changed_series: set[Series] = set()
         self.changed_flights: set[tuple[str, int]] = set()
         self.changed_sessions: set[int] = set()
@@ -175,6 +184,13 @@ class State:
         self.fingerprints.pop(metric, None)
         self.published.discard(metric)
 
+    def remove(self, series: Series) -> None:
+        """Forget a series."""
+        del self.series[series.metric][series.labels]
+        self.removed_series.add((series.metric, series.labels))
+        self.changed_series.discard(series)
+        self.held.discard(series)
+
     def release(self, series: Iterable[Series]) -> None:
         """Show these series' values from now on."""
         for found in series:
@@ -217,6 +233,7 @@ class State:
         memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
+            "at": self.at,
             "meta": self._meta(),
             "memory": memories,
             "series": [_dump_series(found) for series in self.series.values() for found in series.values()],
@@ -239,7 +256,7 @@ class State:
         meta = {key: value for key, value in self._meta().items() if value != self._written.get(key)}
         record = {
             "meta": meta,
-            "read": [[name, list(ids), list(map(list, rows)), sparse] for name, ids, rows, sparse in self._memories],
+            "read": [[name, *_dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
             "series": [_dump_series(found) for found in self.changed_series],
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
@@ -247,7 +264,7 @@ class State:
             "booked": self.ledger.delta(),
         }
         self._clear()
-        return _encode(record) if any(record.values()) else None
+        return _encode({"at": self.at, **record}) if any(record.values()) else None
 
     def _clear(self) -> None:
         self.whole = False
@@ -268,6 +285,7 @@ class State:
             "first_publish": self.first_publish,
             "vendors": {model: list(found) for model, found in self.vendors.items()},
             "zone": self.ledger.zone,
+            "shapes": self._shapes,
         }
 
     def _dump_flight(self, table: str, id_: int) -> object:
@@ -294,15 +312,20 @@ class State:
                 raise StateError(f"record {number} of the state cannot be read: {exc!r}") from exc
         self.held = {found for series in self.series.values() for found in series.values() if not found.released}
         self._clear()
+        if self._columns != {name: columns for name, (_, columns) in self._shapes.items()}:
+            self._written.pop("shapes")  # the next delta says by which columns its rows are written
 
     def _apply(self, content: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
+        self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
-            if name in self.tables:
+            if self._takes(name):
                 _load_memory(self.tables[name].memory, written)
         for name, ids, rows, sparse in content.get("read", ()):
-            if name in self.tables:
-                self.tables[name].memory.add(ids, [tuple(row) for row in rows], sparse=sparse)
+            if self._takes(name):
+                memory = self.tables[name].memory
+                memory.add(*_load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
+        self.at = content.get("at", self.at)
         for metric, labels in content.get("removed", ()):
             self.series.get(metric, {}).pop(tuple(labels), None)
         for metric, labels, released, value in content.get("series", ()):
@@ -321,19 +344,43 @@ class State:
             self.ledger.load(content["ledger"])
         self.ledger.apply(content.get("booked", ()))
 
+    def _takes(self, table: str) -> bool:
+        """Whether what was written of the table is taken up."""
+        return table in self.tables and table not in self.forgotten
+
+    def _apply_shapes(self, written: Mapping[str, Any]) -> None:
+        """Go by the columns that what follows was written with."""
+        for name, (known_by, columns) in written.items():
+            self.forgotten.discard(name)
+            if name in self._shapes and known_by != self._shapes[name][0]:
+                if name not in self._own:
+                    raise StateError(f"the rows of {name} are known by other columns: {known_by}")
+                self.forgotten.add(name)
+            if name in self._shapes:
+                self._columns[name] = columns
+
+    def _fitted(self, table: str, row: Sequence[object]) -> Row:
+        """A row in flight with the columns that the table has now; None in those it was not read with."""
+        wanted = self._shapes[table][1]
+        columns = self._columns.get(table, wanted)
+        if columns == wanted:
+            return tuple(row)
+        found = dict(zip(columns, row[1:], strict=True))
+        return (row[0], *(found.get(name) for name in wanted))
+
     def _apply_flight(self, table: str, id_: int, written: Any) -> None:
-        if table not in self.tables:
+        if not self._takes(table):
             return
         flights = self.tables[table].flights
         if written is None:
             flights.pop(id_, None)
             return
         row, *rest = written
-        flights[id_] = Flight(tuple(_unjson(value) for value in row), *rest)
+        flights[id_] = Flight(self._fitted(table, [_unjson(value) for value in row]), *rest)
 
     def _apply_meta(self, meta: Mapping[str, Any]) -> None:
         for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
-            if name in self.tables:
+            if self._takes(name):
                 table = self.tables[name]
                 table.cursor, table.top, table.newest_time = cursor, top, newest_time
                 table.rewind = None if rewind is None else Rewind(*rewind)
@@ -353,6 +400,12 @@ def _encode(record: Mapping[str, object]) -> bytes:
     return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
+def _shape(table: Table) -> list[list[Any]]:
+    """What rows of the table are known, timed and final by, and the columns they are read with."""
+    known_by = [table.cursor, table.time, table.final_when, *table.identity]
+    return [known_by, [column.name for column in table.columns]]
+
+
 def _dump_series(found: Series) -> list[object]:
     return [found.metric, list(found.labels), found.released, found.dump()]
 
@@ -367,10 +420,26 @@ def _dump_table(table: TableState) -> list[object]:
     return [table.cursor, table.top, table.newest_time, rewind]
 
 
+def _dump_rows(ids: Iterable[int], rows: Iterable[Digests]) -> tuple[str, str]:
+    """Ids and digests in base64: as JSON numbers they would be a third of the time that a delta takes."""
+    return _text(array("q", ids)), _text(array("Q", chain.from_iterable(rows)))
+
+
+def _load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Digests]]:
+    numbers, values = array("q", b64decode(ids)), array("Q", b64decode(digests))
+    if len(values) != len(numbers) * width:
+        raise ValueError(f"{len(values)} digests of {len(numbers)} rows: not {width} each")
+    return list(numbers), [tuple(values[n : n + width]) for n in range(0, len(values), width)]
+
+
+def _text(values: array[int]) -> str:
+    return b64encode(values.tobytes()).decode("ascii")
+
+
 def _dump_memory(memory: Memory) -> list[object]:
     return [
-        b64encode(memory.ids.tobytes()).decode("ascii"),
-        b64encode(memory.digests.tobytes()).decode("ascii"),
+        _text(memory.ids),
+        _text(memory.digests),
         sorted(memory.sparse),
     ]
 

@@ -161,9 +161,12 @@ BAD_FILES = [
     ("web: {telemetry_path: metrics}", 'c.yml:1 web.telemetry_path: "metrics": ' + URL_PATH.format("/metrics")),
     ("web: {telemetry_path: /}", 'c.yml:1 web.telemetry_path: "/": ' + URL_PATH.format("/metrics")),
     ("web: {telemetry_path: '/{x}'}", 'c.yml:1 web.telemetry_path: "/{x}": ' + URL_PATH.format("/metrics")),
-    (
-        "web: {telemetry_path: /-/ready}",
-        'c.yml:1 web.telemetry_path: "/-/ready": must not be one of the exporter\'s other routes',
+    *(
+        (
+            f"web: {{telemetry_path: {path}}}",
+            f'c.yml:1 web.telemetry_path: "{path}": must not be one of the exporter\'s other routes',
+        )
+        for path in ("/-/ready", "/docs", "/sessions", "/sessions/x")
     ),
     ("web: {route_prefix: x}", 'c.yml:1 web.route_prefix: "x": ' + URL_PATH.format("/exporter")),
     ("web: {route_prefix: /a/../b}", 'c.yml:1 web.route_prefix: "/a/../b": ' + URL_PATH.format("/exporter")),
@@ -446,7 +449,7 @@ BEYOND_THE_SCHEMA = (
         "poll_interval: 2h",
         "session_idle_timeout: 0s",
         "new_series_hold: 2h",
-        "/-/ready",
+        *("/-/ready", "/docs", "/sessions"),
     ),
     *("orchestration_handoff_total", "[outcome]", "[agent]", "{model: a}", "{job: a}", "name: b"),
 )

@@ -36,7 +36,7 @@ EDGES = within("config", "checkpoint", "poller", "fleet", "tenants", "web", "dem
 CORE = within(
     *("catalogue", "state", "exposition", "promql", "reference"),
     *("fold", "groups", "labels", "values", "memory", "sessions", "sessionbook", "advance", "scan", "context"),
-    *("escalations", "models", "localtime", "ledger", "budgets", "booking", "gauges"),
+    *("escalations", "models", "localtime", "ledger", "budgets", "booking", "gauges", "shown", "view"),
 )
 WORLD = ("time", "asyncio", "concurrent", "sqlite3", "aiosqlite", "aiohttp", "os", "pathlib", "structlog")
 RULES = (
@@ -68,7 +68,18 @@ RULES = (
         within("web", "demo"),
         "pollers publish, and know no reader of what they publish",
     ),
-    Rule(within("web"), within("source", "checkpoint"), "the web only reads what is published"),
+    Rule(
+        within("web"),
+        within("source", "checkpoint", "recent", "window"),
+        "the web only reads what is published, and looks at sources through windows it is given",
+    ),
+    Rule(within("view"), ("exporter",), "what pages show is plain values"),
+    Rule(within("recent", "window"), (*EDGES, *within("reader", "exposition")), "rows are read, and not counted"),
+    Rule(
+        within(*(f"web.{name}" for name in ("frame", "style", "charts", "events", "overview", "timeline"))),
+        ("aiohttp", *within("config", "telemetry")),
+        "a page is made of plain values",
+    ),
     Rule(within("config"), within("poller", "web", "demo", "reader", "checkpoint"), "settings are known to all"),
 )
 # the stages get tables as arguments: whoever else imports these is on the wrong side
@@ -177,6 +188,9 @@ KNOWN = frozenset({"exporter", *within("state", "spec", "catalogue", "web", "web
         ("exporter.budgets", "import time", "exporter.budgets imports time: the pure core touches no world"),
         ("exporter.gauges", "from exporter.web import app", "exporter.gauges imports exporter.web.app"),
         ("exporter.web", "import grafanalib.core", "exporter.web imports grafanalib.core"),
+        ("exporter.web.app", "from exporter.window import Window", "exporter.web.app imports exporter.window"),
+        ("exporter.view", "from exporter.spec import Table", "exporter.view imports exporter.spec"),
+        ("exporter.web.overview", "from aiohttp import web", "exporter.web.overview imports aiohttp"),
     ],
 )
 def test_an_import_the_wrong_way_is_caught(module: str, source: str, breach: str) -> None:

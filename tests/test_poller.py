@@ -647,6 +647,8 @@ async def test_a_source_that_is_down_keeps_its_totals(platform: Platform, storag
 
         assert (shown.total(UP), shown.total(HANDOFFS_TOTAL)) == (1, 10)
         assert looping.counting_since == SINCE
+        status = looping.poller.status()
+        assert (status.error, status.last_error) == ("", (looping.wall, "no"))
 
 
 async def test_a_start_while_the_source_is_down_shows_what_was_saved(platform: Platform, storage: Path) -> None:
