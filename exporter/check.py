@@ -1,40 +1,32 @@
-"""What `check` says of a source before anything is served from it, and the indexes a platform may want.
+"""What `check` says of a source before anything is served from it.
 
-`check` reads as the exporter reads: nothing is written, no state is loaded, no transaction is long. `indexes` is the
-one command that can write a platform's database, and only when it is told to.
+It reads as the exporter reads: nothing is written, no state is loaded, no transaction is long.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
-import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
-from urllib.parse import quote as percent_encoded
+from typing import Literal
 
 from exporter.config import Settings, SourceSettings
+from exporter.indexes import may_write, missing_indexes
 from exporter.memory import COMPARED, NEWEST
-from exporter.reader import ROWS, unusable
+from exporter.reader import NEWEST_ROWS, ROWS, none_of, unusable
 from exporter.reference import tables_of
 from exporter.rules import schema_of, zone_of
-from exporter.source import Row, Snapshot, Source, SourceDiscarded, SourceError, TableInfo, queries
-from exporter.source.sqlite import Inspection, SqliteSource, inspect, quote
-from exporter.source.sqlite_file import turn
-from exporter.spec import Gauge, Metric, Plus, Project, Schema, Table, columns_of, stored_in
+from exporter.source import Row, Snapshot, Source, SourceError, TableInfo, queries
+from exporter.source.again import reading
+from exporter.source.sqlite import Inspection, inspect, quote
+from exporter.spec import Current, Gauge, Metric, Plus, Project, Schema, Table, columns_of, stored_in
 from exporter.values import parse_time
 
 _COUNTED_ROWS = 50_000
 """Rows counted in one transaction: ~5 ms, as long as the reader's take."""
-_ATTEMPTS, _AGAIN_S = 5, 0.2
-_BUSY_TIMEOUT_S = 5.0
-_T = TypeVar("_T")
 
 # what the sessions table's columns are needed for beside labels and values of metrics
 _SESSION_COLUMNS: Mapping[str, str] = {
@@ -87,7 +79,7 @@ def _counted(number: int, thing: str) -> str:
 def _check_file(report: _Report, file: Inspection, path: Path) -> None:
     use = "in use by another process" if file.connected else "in use by nobody now"
     report.add("ok", f"{path}: journal mode {file.journal_mode}, on {file.filesystem}, {use}")
-    if file.our_uid != file.owner_uid and _may_write(path):
+    if file.our_uid != file.owner_uid and may_write(path):
         report.add(
             "warning",
             f"{path}: belongs to user {file.owner_uid}; user {file.our_uid}, as whom the exporter runs, may write "
@@ -95,10 +87,6 @@ def _check_file(report: _Report, file: Inspection, path: Path) -> None:
         )
     for left in file.left_behind:
         report.add("warning", f"{left}: {_why_left(left)}")
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _why_left(path: str) -> str:
@@ -114,11 +102,10 @@ def _why_left(path: str) -> str:
 
 
 async def _check_tables(report: _Report, settings: Settings, schema: Schema, source: Source) -> None:
-    found = await _reading(source, lambda snapshot: _infos(snapshot, schema.declared))
+    found = await reading(source, lambda snapshot: _infos(snapshot, schema.declared))
     left_out = {table.name: reason for table in schema.declared if (reason := unusable(table, found[table.name]))}
     if len(left_out) == len(schema.declared):
-        reasons = [left_out[table.name] if table.own else table.name for table in schema.declared]
-        raise SourceError(f"{source.name}: none of the tables it should have: {', '.join(reasons)}")
+        raise SourceError(f"{source.name}: {none_of(schema.declared, left_out)}")
     for table in schema.declared:
         info = found[table.name]
         if table.name in left_out or info is None:
@@ -127,9 +114,27 @@ async def _check_tables(report: _Report, settings: Settings, schema: Schema, sou
             report.add(weight, f"{table.name}: left out: {left_out[table.name]}{effect}")
         else:
             await _check_table(report, settings, schema, source, table, info)
-    missing = await _reading(source, _missing_indexes)
+    await _check_mutable(report, settings, schema, source)
+    missing = await reading(source, missing_indexes)
     for index in missing.wanted:
-        report.add("note", f"{index.table}: the platform's roadmap asks for an index it lacks: {index.statement}")
+        report.add("note", f"{index.table}: {index.why}: {index.statement}")
+
+
+async def _check_mutable(report: _Report, settings: Settings, schema: Schema, source: Source) -> None:
+    """The tables whose rows are read as they are now. One that is left out harms no other."""
+    tables = [table for table in (*schema.newest, *schema.of_sessions) if not table.own]
+    found = await reading(source, lambda snapshot: _infos(snapshot, tables))
+    for table in tables:
+        info = found[table.name]
+        needed = ("id", *([table.session] if table in schema.of_sessions and table.session else []))
+        columns = {column.name.lower() for column in info.columns} if info else set()
+        lacking = [name for name in needed if name not in columns]
+        if info is not None and not lacking:
+            await _check_table(report, settings, schema, source, table, info)
+            continue
+        reason = f"no column {', '.join(lacking)}, by which rows are read" if info else "no such table"
+        effect = _without_table(table, schema.metrics, [table.name])
+        report.add("error" if info else "warning", f"{table.name}: left out: {reason}{effect}")
 
 
 async def _infos(snapshot: Snapshot, tables: Iterable[Table]) -> dict[str, TableInfo | None]:
@@ -139,10 +144,11 @@ async def _infos(snapshot: Snapshot, tables: Iterable[Table]) -> dict[str, Table
 async def _check_table(
     report: _Report, settings: Settings, schema: Schema, source: Source, table: Table, info: TableInfo
 ) -> None:
+    mutable = table not in schema.tables
     columns = frozenset(column.name.lower() for column in info.columns)
-    tried = _Tried(table, columns)
+    tried = _Tried(table, columns, by_session=table in schema.of_sessions)
     try:
-        await _reading(source, tried.run)
+        await reading(source, tried.run_mutable if mutable else tried.run)
         rows = await _count(source, table)
     except SourceError as exc:
         report.add("error", f"{table.name}: {exc}")
@@ -164,6 +170,7 @@ class _Tried:
 
     table: Table
     columns: Collection[str]
+    by_session: bool = False
     took: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     newest: object = None
@@ -193,6 +200,18 @@ class _Tried:
             sql = queries.by_sessions(table, columns)
             await self._try(snapshot, "rows by session", sql, keys=json.dumps(keys))
 
+    async def run_mutable(self, snapshot: Snapshot) -> None:
+        """Run those of a mutable table. Raises: SourceDiscarded."""
+        self.took, self.failed = {}, {}
+        sql = queries.newest(self.table, self.columns)
+        rows = await self._try(snapshot, "the newest rows", sql, limit=NEWEST_ROWS)
+        self.newest = rows[0][self._place(self.table.time)] if rows else None
+        if self.by_session:
+            place = self._place(self.table.session or "")
+            keys = [row[place] for row in rows[:COMPARED] if isinstance(row[place], str)]
+            sql = queries.by_sessions(self.table, self.columns)
+            await self._try(snapshot, "rows by session", sql, keys=json.dumps(keys))
+
     async def _try(self, snapshot: Snapshot, name: str, sql: str, **parameters: object) -> list[Row]:
         began = time.perf_counter()
         try:
@@ -216,7 +235,7 @@ async def _count(source: Source, table: Table) -> int:
         some = f"SELECT {key} AS id FROM {quote(table.name)}{where} ORDER BY {key} LIMIT :limit"  # noqa: S608 - quoted
         sql = f"SELECT count(*), max(id) FROM ({some})"  # noqa: S608
         values = {"limit": _COUNTED_ROWS, **({} if cursor is None else {"cursor": cursor})}
-        ((rows, cursor),) = await _reading(source, _fetching(sql, values))
+        ((rows, cursor),) = await reading(source, _fetching(sql, values))
         total += rows  # type: ignore[operator]
         if rows != _COUNTED_ROWS:
             return total
@@ -224,21 +243,6 @@ async def _count(source: Source, table: Table) -> int:
 
 def _fetching(sql: str, values: Mapping[str, object]) -> Callable[[Snapshot], Awaitable[list[Row]]]:
     return lambda snapshot: snapshot.fetch(sql, values)
-
-
-async def _reading(source: Source, work: Callable[[Snapshot], Awaitable[_T]]) -> _T:
-    """What ``work`` makes of one snapshot; one that has to be discarded is taken again.
-
-    Raises:
-        SourceError: the source cannot be read, or was changed under every snapshot.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(SourceDiscarded):
-            async with source.snapshot() as snapshot:
-                return await work(snapshot)
-        await asyncio.sleep(_AGAIN_S)
-    async with source.snapshot() as snapshot:
-        return await work(snapshot)
 
 
 def _time(value: object, settings: Settings) -> str:
@@ -251,7 +255,8 @@ def _time(value: object, settings: Settings) -> str:
 
 def _without_table(table: Table, metrics: Iterable[Metric], left_out: Collection[str]) -> str:
     """What the metrics lose with a table."""
-    hit = {metric.name: set(tables_of(metric)) for metric in metrics if table.name in tables_of(metric)}
+    made = {metric.name: {*tables_of(metric), *_tables_read(metric)} for metric in metrics}
+    hit = {name: tables for name, tables in made.items() if table.name in tables}
     gone = [name for name, tables in hit.items() if tables <= set(left_out)]
     less = [name for name in hit if name not in gone]
     effects = [f"left out with it: {', '.join(gone)}"] * bool(gone) + [f"less in: {', '.join(less)}"] * bool(less)
@@ -267,6 +272,10 @@ def _without_column(table: Table, stored: str, schema: Schema) -> Iterator[str]:
     empty = [metric for metric, feed in uses if set(feed.value_columns()[:1]) & names]
     plus = [metric for metric, feed in uses if isinstance(feed.value, Plus) and feed.value.plus in names]
     unknown = [metric for metric, feed in uses if set(feed.key_columns()) & names]
+    for metric, current in _currents(schema, table):
+        empty += [metric] if set(current.value) <= names else []
+        plus += [metric] if set(current.value) & names and not set(current.value) <= names else []
+        unknown += [metric] if {name for value in current.labels.values() for name in columns_of(value)} & names else []
     unknown += [metric for metric in schema.metrics if set(_gauge_columns(metric, table)) & names]
     if table.is_sessions and stored == "project_name":
         unknown += [metric for metric in schema.metrics if _has_project(metric)]
@@ -279,6 +288,20 @@ def _without_column(table: Table, stored: str, schema: Schema) -> Iterator[str]:
         yield _SESSION_COLUMNS[stored]
 
 
+def _currents(schema: Schema, table: Table) -> Iterator[tuple[Metric, Current]]:
+    """The gauges that read the rows of a mutable table, and how."""
+    for metric in schema.metrics:
+        for current in metric.of if isinstance(metric, Gauge) else ():
+            if current.table.name == table.name:
+                yield metric, current
+
+
+def _tables_read(metric: Metric) -> Iterator[str]:
+    """The mutable tables that a gauge reads."""
+    for current in metric.of if isinstance(metric, Gauge) else ():
+        yield current.table.name
+
+
 def _gauge_columns(metric: Metric, table: Table) -> Iterator[str]:
     if isinstance(metric, Gauge) and metric.table is not None and metric.table.name == table.name:
         for value in metric.values.values():
@@ -289,131 +312,3 @@ def _has_project(metric: Metric) -> bool:
     values = [value for feed in metric.feeds for value in feed.labels.values()]
     values += metric.values.values() if isinstance(metric, Gauge) else []
     return Project() in values
-
-
-# ── indexes ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """An index by the columns it is on, each with whether it descends."""
-
-    name: str
-    table: str
-    columns: tuple[tuple[str, bool], ...]
-
-    @property
-    def statement(self) -> str:
-        """The SQL that makes it."""
-        columns = ", ".join(f"{name} DESC" if descends else name for name, descends in self.columns)
-        return f"CREATE INDEX IF NOT EXISTS {self.name} ON {self.table}({columns});"
-
-    def is_served_by(self, columns: Sequence[tuple[str, bool]]) -> bool:
-        """Whether an index on ``columns`` gives the same order, read forwards or backwards."""
-        found = tuple((str(name).lower(), bool(descends)) for name, descends in columns[: len(self.columns)])
-        return found in (self.columns, tuple((name, not descends) for name, descends in self.columns))
-
-
-# Named as the platform itself names them: when it comes to make its own, they are there.
-_INDEXES = (
-    _Index("idx_sessions_start_time_desc", "orchestration_sessions", (("start_time", True),)),
-    _Index("idx_sessions_project_time", "orchestration_sessions", (("project_name", False), ("start_time", True))),
-    _Index("idx_handoffs_timestamp_desc", "handoff_events", (("timestamp", True),)),
-    _Index("idx_subagents_timestamp_desc", "subagent_invocations", (("timestamp", True),)),
-)
-_INDEX_COLUMNS = (
-    'SELECT list.name, info.name, info."desc" FROM pragma_index_list(:table) AS list '
-    "JOIN pragma_index_xinfo(list.name) AS info WHERE NOT list.partial AND info.key ORDER BY list.seq, info.seqno"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """The indexes to be made, and in words those that cannot be."""
-
-    wanted: tuple[_Index, ...]
-    impossible: tuple[str, ...]
-
-
-async def indexes(path: Path, *, create: bool) -> list[str]:
-    """The SQL of the indexes that the database lacks; with ``create`` they are made, one transaction each.
-
-    Raises:
-        SourceError: it cannot be read; or, with ``create``, it is not ours to write, or is locked for too long.
-    """
-    missing = await _reading(SqliteSource(path), _missing_indexes)
-    comments = [f"-- {text}" for text in missing.impossible]
-    if not missing.wanted:
-        return [*comments, "-- no index is missing" if not comments else "-- no other index is missing"]
-    if not create:
-        note = "-- while an index is built nobody else can write: choose a quiet hour"
-        return [*comments, note, *(index.statement for index in missing.wanted)]
-    async with turn(path):
-        return comments + await asyncio.to_thread(_create, path, missing.wanted)
-
-
-async def _missing_indexes(snapshot: Snapshot) -> _Missing:
-    rows = await snapshot.fetch("SELECT lower(name) FROM sqlite_master")
-    taken = {str(name) for (name,) in rows}
-    wanted: list[_Index] = []
-    impossible: list[str] = []
-    for index in _INDEXES:
-        info = await snapshot.table(index.table)
-        columns = {column.name.lower() for column in info.columns} if info else set()
-        if info is None or info.kind != "table":
-            impossible.append(f"{index.table}: no such table, so no index {index.name}")
-        elif lacking := [name for name, _ in index.columns if name not in columns]:
-            impossible.append(f"{index.table}: no column {', '.join(lacking)}, so no index {index.name}")
-        elif not any(index.is_served_by(there) for there in await _existing(snapshot, info.name)):
-            name = _free(index.name, taken)
-            taken.add(name)
-            wanted.append(_Index(name, index.table, index.columns))
-    return _Missing(tuple(wanted), tuple(dict.fromkeys(impossible)))
-
-
-async def _existing(snapshot: Snapshot, table: str) -> list[list[tuple[str, bool]]]:
-    """The columns of each index that a table has."""
-    found: dict[object, list[tuple[str, bool]]] = {}
-    for index, column, descends in await snapshot.fetch(_INDEX_COLUMNS, {"table": table}):
-        found.setdefault(index, []).append((str(column), bool(descends)))
-    return list(found.values())
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """``name``, with a number where something else has it."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free
-
-
-def _create(path: Path, wanted: Iterable[_Index]) -> list[str]:
-    uri = f"file:{percent_encoded(os.fsencode(path.resolve()))}?mode=rw"
-    lines: list[str] = []
-    doing = "cannot be opened for writing"
-    try:
-        _refuse_strangers(path)
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        with contextlib.closing(connection):
-            for index in wanted:
-                doing = f"{index.name} was not created"
-                began = time.monotonic()
-                connection.execute(index.statement)
-                lines.append(f"{index.statement} -- created in {time.monotonic() - began:.2f} s")
-    except (OSError, sqlite3.Error) as exc:
-        done = f" ({len(lines)} before it were)" if lines else ""
-        raise SourceError(f"{path}: {doing}{done}: {exc}") from exc
-    return lines
-
-
-def _refuse_strangers(path: Path) -> None:
-    """Hold that we are the file's owner and may write: -wal and -shm made by another lock the platform out."""
-    owner, us = path.stat().st_uid, os.geteuid()
-    if owner != us:
-        raise SourceError(
-            f"{path}: belongs to user {owner}, and this is user {us}: run this as its owner, or give the owner the "
-            "statements to run that are printed without --create"
-        )
-    if not (_may_write(path) and _may_write(path.parent)):
-        raise SourceError(f"{path}: cannot be written: it, its folder or its file system is read-only")

@@ -46,7 +46,9 @@ COMMANDS = {
     "serve": Command("read a database and serve its metrics (the default)", commands.serve, (known.DATABASE, *_WEB)),
     "once": Command("read everything once and print the metrics", commands.once, (known.DATABASE, *commands.ONCE)),
     "check": Command(
-        "parse the configuration, connect, run every query, say what is missing", commands.check, (known.DATABASE,)
+        "parse the configuration, connect, run every query, say what is missing",
+        commands.check,
+        (known.DATABASE, *commands.CHECK),
     ),
     "explain": Command(
         "print the SQL that proves a number, its result, and the number",

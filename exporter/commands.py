@@ -90,6 +90,12 @@ class OnceOptions(Model):
     now: Annotated[float | None, BeforeValidator(_moment)] = None
 
 
+class CheckOptions(Model):
+    """Options of `check`."""
+
+    cardinality: bool = False
+
+
 class ExplainOptions(Model):
     """Options of `explain`."""
 
@@ -125,6 +131,11 @@ def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) 
 
 
 ONCE = (_own(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
+CHECK = (
+    _own(
+        ("check", "cardinality"), "bool", "--cardinality", "", "read everything, and forecast the samples of a scrape"
+    ),
+)
 EXPLAIN_METRIC = Option(
     ("explain", "metric"), metavar="METRIC{…}", help="a series: its name, and its labels in braces", in_file=False
 )
@@ -147,7 +158,7 @@ DEMO = (
     ),
     _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
-COMMAND_OPTIONS = (*ONCE, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO)
+COMMAND_OPTIONS = (*ONCE, *CHECK, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO)
 
 AnyOptions = TypeVar("AnyOptions", bound=Model)
 
@@ -276,11 +287,16 @@ def explain(call: Call) -> int:
 def check(call: Call) -> int:
     """Parse, connect, run every query, and say what is missing."""
     from exporter import check as checking
+    from exporter.cardinality import forecast
 
     settings, passed = call.settings(needs_source=True), True
+    options = call.own(CheckOptions, CHECK)
     for of in settings.sources:
         looking = checking.check(settings=settings, of=of, schema=call.schema, source=_source(of, settings))
         lines, ok = asyncio.run(looking)
+        if options.cardinality and ok:
+            source = _source(of, settings)
+            lines += asyncio.run(forecast(settings=settings, of=of, schema=call.schema, source=source))
         name = f"{of.name}: " if len(settings.sources) > 1 else ""
         _print(*(f"{name}{line}" for line in lines))
         passed &= ok
@@ -289,13 +305,13 @@ def check(call: Call) -> int:
 
 def indexes(call: Call) -> int:
     """Print the indexes that are missing, or create them."""
-    from exporter import check as checking
+    from exporter import indexes as indexing
 
     settings, options = call.settings(needs_source=True), call.own(IndexesOptions, INDEXES)
     for of in settings.sources:
         if len(settings.sources) > 1:
             _print(f"-- {of.name}: {of.database}")
-        _print(*asyncio.run(checking.indexes(of.database, create=options.create)))
+        _print(*asyncio.run(indexing.indexes(of.database, create=options.create)))
     return 0
 
 

@@ -118,7 +118,7 @@ class Reader:
                 dict.fromkeys(stored_in(c) for c in table.columns if stored_in(c) not in columns)
             )
         if not present:
-            raise SourceError(f"{self.source.name}: none of the tables it should have: {', '.join(left_out)}")
+            raise SourceError(f"{self.source.name}: {none_of(tables, left_out)}")
         for name, reason in left_out.items():
             if name in self.state.tables and self.state.tables[name].cursor is not None:
                 raise SourceError(f"{self.source.name}: table {name} was read before and cannot be now: {reason}")
@@ -341,7 +341,8 @@ class Reader:
         """The tables a scan of ``metrics`` reads: their own, and for sessions all that make up a session."""
         feeds = [feed for metric in metrics for feed in metric.feeds]
         whole = any(feed.table.virtual for feed in feeds)
-        of_sessions = [table.name for table in self.schema.tables if table.is_sessions or (whole and table.session)]
+        named = whole or any(feed.table.session for feed in feeds)
+        of_sessions = [t.name for t in self.schema.tables if (named and t.is_sessions) or (whole and t.session)]
         return [*of_sessions, *(feed.table.name for feed in feeds)]
 
     async def _scan_table(self, scan: Scan, table: Table, upto: int) -> None:
@@ -406,6 +407,12 @@ def unusable(table: Table, info: TableInfo | None) -> str:
     if not info.autoincrement:
         return "its id is no INTEGER PRIMARY KEY AUTOINCREMENT: ids may be given twice"
     return ""
+
+
+def none_of(tables: Iterable[Table], left_out: Mapping[str, str]) -> str:
+    """That every table is left out; of the user's own ones with the reason."""
+    named = [f"{table.name} ({left_out[table.name]})" if table.own else table.name for table in tables]
+    return f"none of the tables it should have: {', '.join(named)}"
 
 
 def unusable_own(table: Table, info: TableInfo | None) -> str:

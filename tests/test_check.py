@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,14 +14,16 @@ from pathlib import Path
 import pytest
 
 from exporter import check as checking
-from exporter import config, demo
+from exporter import cli, config, demo
+from exporter import indexes as indexing
 from exporter.catalogue import SCHEMA
 from exporter.options import DATABASE
-from exporter.source import Row, Snapshot, Source, SourceDiscarded, SourceError
+from exporter.source import Row, Snapshot, Source, SourceDiscarded, SourceError, again
 from exporter.source.sqlite import SqliteSource
 from tests.sqlite_platform import REPOSITORY, Platform, running
 
 TABLES = tuple(table.name for table in SCHEMA.tables)
+MUTABLE = tuple(table.name for table in (*SCHEMA.newest, *SCHEMA.of_sessions))
 ROWS = (
     "INSERT INTO orchestration_sessions (session_id, start_time) VALUES ('s', '2026-11-21 09:00:00')",
     "INSERT INTO handoff_events (session_id, timestamp, success) VALUES ('s', '2026-11-21 10:00:00', 1)",
@@ -87,14 +90,16 @@ async def test_a_whole_database_passes(tmp_path: Path, mode: str) -> None:
     assert lines[0].startswith(f"ok      {path}: journal mode {mode}, on ")
     assert lines[0].endswith(", in use by nobody now")
     assert lines[-1] == "check passed: 0 errors, 0 warnings"
-    assert [line.split()[1].rstrip(":") for line in lines[1:-1]] == list(TABLES)
-    tables = dict(zip(TABLES, lines[1:-1], strict=True))
+    assert [line.split()[1].rstrip(":") for line in lines[1:-1]] == [*TABLES, *MUTABLE]
+    tables = dict(zip(TABLES, lines[1:-1], strict=False))
     assert ": 1 row, newest 2026-11-21 09:00:00 UTC; queries: " in tables["orchestration_sessions"]
     assert ": 2 rows, newest 2026-11-21 10:00:00 UTC; queries: " in tables["handoff_events"]
     assert ": 1 row, newest without a usable time; queries: " in tables["task_outcomes"]
     assert ": 0 rows, newest no row; queries: " in tables["claude_code_hooks"]
     for line in tables.values():
         assert line.count(" ms") == (8 if "orchestration_sessions" in line else 7)
+    for line in lines[1 + len(TABLES) : -1]:
+        assert line.count(" ms") == (2 if "token_budgets" in line else 1)
 
 
 async def test_nothing_is_left_behind_or_changed(tmp_path: Path) -> None:
@@ -103,7 +108,7 @@ async def test_nothing_is_left_behind_or_changed(tmp_path: Path) -> None:
     before = path.read_bytes()
 
     await checked(path)
-    await checking.indexes(path, create=False)
+    await indexing.indexes(path, create=False)
 
     assert [found.name for found in tmp_path.iterdir()] == ["platform.db"]
     assert path.read_bytes() == before
@@ -280,7 +285,7 @@ async def test_what_cannot_be_read_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: object, message: str
 ) -> None:
     """Whatever the file is, one line says what is wrong with it."""
-    monkeypatch.setattr(checking, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(again, "_AGAIN_S", 0.0)
     path = tmp_path / "platform.db"
     assert callable(cause)
     cause(path)
@@ -318,7 +323,7 @@ async def test_a_damaged_table_is_an_error_and_the_others_are_checked(tmp_path: 
 
     assert not ok
     assert [line.split()[1] for line in lines if line.startswith("error")] == ["handoff_events:"]
-    assert sum(line.startswith("ok ") for line in lines) == len(TABLES)
+    assert sum(line.startswith("ok ") for line in lines) == len(TABLES) + len(MUTABLE)
 
 
 async def test_what_a_killed_platform_left_is_named(tmp_path: Path) -> None:
@@ -409,7 +414,7 @@ async def test_rows_that_cannot_be_counted_are_an_error(tmp_path: Path) -> None:
 
     lines = await problems(path, Troubled(path, word="count(*)"))
 
-    assert lines == [f"error   {table}: exceeded 10 s" for table in TABLES]
+    assert lines == [f"error   {table}: exceeded 10 s" for table in (*TABLES, *MUTABLE)]
 
 
 @pytest.mark.parametrize("discards, errors", [(4, 0), (5, 1)])
@@ -417,12 +422,133 @@ async def test_a_snapshot_that_is_discarded_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, discards: int, errors: int
 ) -> None:
     """Four times nothing is said; after the fifth it is an error."""
-    monkeypatch.setattr(checking, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(again, "_AGAIN_S", 0.0)
     path = made(tmp_path / "platform.db")
 
     lines = await problems(path, Troubled(path, discards=discards))
 
     assert lines == ["error   was changed while it was being read"] * errors
+
+
+# ── mutable tables ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("table", MUTABLE)
+async def test_a_mutable_table_that_is_missing_is_a_warning(tmp_path: Path, table: str) -> None:
+    """Its gauges are left out, and nothing else."""
+    (line,) = [
+        one for one in await problems(made(tmp_path / "platform.db", f"DROP TABLE {table}")) if "note" not in one
+    ]
+
+    assert line.startswith(f"warning {table}: left out: no such table; left out with it: orchestration_")
+    assert "less in" not in line
+
+
+@pytest.mark.parametrize(
+    "table, column, effect",
+    [
+        ("model_capacity_thresholds", "cost_per_token", "no values in orchestration_model_cost_per_token_usd"),
+        ("claude_account_analysis", "current_tier", "unknown in orchestration_account_cost_usd"),
+        ("pattern_analysis", "impact_score", "no values in orchestration_pattern_impact_score"),
+        ("token_budgets", "other_tokens_used", "adds nothing to orchestration_token_budget_used_tokens"),
+        ("token_budgets", "priority_level", "unknown in orchestration_token_budget_tokens"),
+    ],
+)
+async def test_a_column_that_a_mutable_table_lacks_has_its_effect_told(
+    tmp_path: Path, table: str, column: str, effect: str
+) -> None:
+    """As of the tables that are counted."""
+    path = made(tmp_path / "platform.db", *without_column(table, column))
+
+    (line,) = [one for one in await problems(path) if "note" not in one]
+
+    assert line.startswith(f"warning {table}: no column {column}, read as NULL: ")
+    assert effect in line
+
+
+@pytest.mark.parametrize("table, column", [("pattern_analysis", "id"), ("token_budgets", "session_id")])
+async def test_a_mutable_table_that_cannot_be_read_is_an_error(tmp_path: Path, table: str, column: str) -> None:
+    """Without what its rows are found by."""
+    path = made(tmp_path / "platform.db", *without_column(table, column))
+
+    (line,) = [one for one in await problems(path) if one.startswith("error")]
+
+    assert line.startswith(f"error   {table}: left out: no column {column}, by which rows are read; left out with it: ")
+
+
+async def test_a_table_read_by_session_without_an_index_is_named(tmp_path: Path) -> None:
+    """Every poll would read all of it; `indexes` makes it."""
+    path = made(tmp_path / "platform.db", "DROP INDEX idx_token_budgets_session")
+    statement = "CREATE INDEX IF NOT EXISTS idx_token_budgets_session ON token_budgets(session_id);"
+
+    (line,) = await problems(path)
+
+    assert line.startswith("note    token_budgets: the exporter reads it by session")
+    assert line.endswith(statement)
+    assert statement in await indexing.indexes(path, create=False)
+    assert len(await indexing.indexes(path, create=True)) == 1
+    assert await problems(path) == []
+
+
+# ── cardinality ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forecast_of(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, tuple[int, int, str]]:
+    """What the command says of each metric: samples, label sets, and what was capped."""
+    code = cli.run(["check", "--cardinality", "--database", str(path), *more], {}, SCHEMA)
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    table = lines[lines.index("   samples label sets  metric") + 1 :]
+    found = [re.fullmatch(r" *([\d,]+) +([\d,]+)  (\w+|all of source default)(?: \((.*)\))?", line) for line in table]
+    return {row[3]: (_whole(row[1]), _whole(row[2]), row[4] or "") for row in found if row}
+
+
+def _whole(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def test_the_forecast_is_what_once_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Samples by metric, the most first, and their sum."""
+    ended = "INSERT INTO orchestration_sessions (session_id, start_time) VALUES ('t', '2026-11-21 09:00:00')"
+    path = made(tmp_path / "platform.db", ended)
+
+    rows = forecast_of(path, capsys)
+    cli.run(["once", "--database", str(path)], {}, SCHEMA)
+
+    printed = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    total = rows.pop("all of source default")
+    assert total[:2] == (len(printed), sum(sets for _, sets, _ in rows.values()))
+    assert [samples for samples, _, _ in rows.values()] == sorted((r[0] for r in rows.values()), reverse=True)
+    histogram = "orchestration_session_duration_seconds"
+    assert rows[histogram][0] == sum(line.startswith(f"{histogram}_") for line in printed)
+    assert rows[histogram][0] == 16 * rows[histogram][1]
+
+
+def test_caps_that_are_reached_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of values and of series; a vocabulary that is just full, too."""
+    insert = "INSERT INTO claude_code_hooks (hook_type) VALUES"
+    path = made(tmp_path / "platform.db", *(f"{insert} ('{name}')" for name in "abc"))
+
+    few = tmp_path / "few.yml"
+    few.write_text("max_label_values: 2\n")
+    values = forecast_of(path, capsys, "--config.file", str(few))
+    few.write_text("max_label_values: 3\nmax_series_per_metric: 6\n")
+    series = forecast_of(path, capsys, "--config.file", str(few))
+    few.write_text("max_label_values: 3\n")
+    full = forecast_of(path, capsys, "--config.file", str(few))
+
+    assert values["orchestration_hook_executions_total"][2] == "hook: more than its 2 values, 1 rows as __other__"
+    assert series["orchestration_hook_executions_total"][2].startswith("max_series_per_metric 6 reached; hook: more")
+    assert full["orchestration_hook_executions_total"][2] == "hook: has the 3 values it may have"
+
+
+def test_what_cannot_be_read_has_no_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only check's own lines, and its exit code."""
+    code = cli.run(["check", "--cardinality", "--database", str(tmp_path / "none.db")], {}, SCHEMA)
+
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "samples" not in out
 
 
 # ── indexes ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -445,7 +571,7 @@ async def test_missing_indexes_are_printed_and_noted(tmp_path: Path) -> None:
     """All four where there is none; `check` has a note for each, and passes."""
     path = made(tmp_path / "platform.db", *DROPS)
 
-    printed = await checking.indexes(path, create=False)
+    printed = await indexing.indexes(path, create=False)
     notes = await problems(path)
 
     assert printed[0].startswith("-- while an index is built")
@@ -458,9 +584,9 @@ async def test_what_is_printed_runs(tmp_path: Path) -> None:
     path = made(tmp_path / "platform.db", *DROPS)
 
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("\n".join(await checking.indexes(path, create=False)))
+        connection.executescript("\n".join(await indexing.indexes(path, create=False)))
 
-    assert await checking.indexes(path, create=False) == ["-- no index is missing"]
+    assert await indexing.indexes(path, create=False) == ["-- no index is missing"]
 
 
 @pytest.mark.parametrize(
@@ -481,7 +607,7 @@ async def test_an_index_that_serves_is_not_missed(tmp_path: Path, existing: str,
         tmp_path / "platform.db", "DROP INDEX idx_handoffs_time", "DROP INDEX idx_handoffs_timestamp_desc", existing
     )
 
-    printed = await checking.indexes(path, create=False)
+    printed = await indexing.indexes(path, create=False)
 
     assert (STATEMENTS[2] in printed) is is_missing
 
@@ -500,7 +626,7 @@ async def test_the_order_of_two_columns_matters(tmp_path: Path, columns: str, is
     """An index that is read backwards as a whole serves; one with another mixture does not."""
     path = made(tmp_path / "platform.db", *DROPS, f"CREATE INDEX i ON orchestration_sessions({columns})")
 
-    printed = await checking.indexes(path, create=False)
+    printed = await indexing.indexes(path, create=False)
 
     assert (STATEMENTS[1] in printed) is is_missing
 
@@ -510,7 +636,7 @@ async def test_missing_indexes_are_created(tmp_path: Path, mode: str) -> None:
     """They are there and used, nothing stays beside the database, and a second time there is nothing to do."""
     path = made(tmp_path / "platform.db", *DROPS, mode=mode)
 
-    lines = await checking.indexes(path, create=True)
+    lines = await indexing.indexes(path, create=True)
 
     assert [line.split(" -- ")[0] for line in lines] == list(STATEMENTS)
     assert all(line.rsplit("-- ", 1)[1].startswith("created in ") for line in lines)
@@ -518,7 +644,7 @@ async def test_missing_indexes_are_created(tmp_path: Path, mode: str) -> None:
     plan = sql(path, "EXPLAIN QUERY PLAN SELECT id FROM handoff_events ORDER BY timestamp DESC LIMIT 10")
     assert "idx_handoffs_timestamp_desc" in str(plan)
     assert sql(path, "PRAGMA integrity_check") == [("ok",)]
-    assert await checking.indexes(path, create=True) == ["-- no index is missing"]
+    assert await indexing.indexes(path, create=True) == ["-- no index is missing"]
 
 
 async def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
@@ -530,7 +656,7 @@ async def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
         "CREATE TABLE Idx_Handoffs_Timestamp_Desc_2 (id INTEGER PRIMARY KEY)",
     )
 
-    await checking.indexes(path, create=True)
+    await indexing.indexes(path, create=True)
 
     plan = sql(path, "EXPLAIN QUERY PLAN SELECT id FROM handoff_events ORDER BY timestamp DESC LIMIT 10")
     assert "idx_handoffs_timestamp_desc_3" in str(plan)
@@ -542,7 +668,7 @@ async def test_an_index_without_its_table_or_column_is_not_asked_for(tmp_path: P
         tmp_path / "platform.db", *without_column("handoff_events", "timestamp"), "DROP TABLE subagent_invocations"
     )
 
-    printed = await checking.indexes(path, create=False)
+    printed = await indexing.indexes(path, create=False)
 
     assert printed == [
         "-- handoff_events: no column timestamp, so no index idx_handoffs_timestamp_desc",
@@ -558,34 +684,34 @@ async def test_only_the_owner_creates_indexes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
 
     with pytest.raises(SourceError, match=rf"belongs to user {owner}, and this is user {owner + 1}: run this as"):
-        await checking.indexes(path, create=True)
+        await indexing.indexes(path, create=True)
 
     assert path.read_bytes() == before
-    assert len(await checking.indexes(path, create=False)) == 5
+    assert len(await indexing.indexes(path, create=False)) == 5
 
 
 async def test_what_is_read_only_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before SQLite opens it; root may write everything, so the answer of the system is given here."""
     path = made(tmp_path / "platform.db", *DROPS)
-    monkeypatch.setattr(checking, "_may_write", lambda asked: asked != path)
+    monkeypatch.setattr(indexing, "may_write", lambda asked: asked != path)
 
     with pytest.raises(SourceError, match="cannot be written"):
-        await checking.indexes(path, create=True)
+        await indexing.indexes(path, create=True)
 
 
 async def test_a_busy_database_is_an_error_and_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A platform inside a transaction keeps writers out; later it works."""
-    monkeypatch.setattr(checking, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(indexing, "_BUSY_TIMEOUT_S", 0.05)
     path = made(tmp_path / "platform.db", *DROPS)
     with running(Platform(path)) as platform:
         platform.sql("BEGIN IMMEDIATE")
         with pytest.raises(SourceError, match="idx_sessions_start_time_desc was not created: database is locked"):
-            await checking.indexes(path, create=True)
+            await indexing.indexes(path, create=True)
         platform.sql("COMMIT")
 
-        assert len(await checking.indexes(path, create=True)) == 4
+        assert len(await indexing.indexes(path, create=True)) == 4
 
 
 # ── as commands ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -155,7 +155,8 @@ BAD_ARGUMENTS = [
     ("serv", 'command: "serv": no such command; did you mean serve?'),
     (
         "xyz",
-        'command: "xyz": no such command: they are serve, once, check, health, demo, reference, indexes, config-schema',
+        'command: "xyz": no such command: they are serve, once, check, explain, health, demo, reference, '
+        "indexes, config-schema",
     ),
     ("once twice", 'argument: "twice": not expected here; a command comes first, a value after its flag'),
     ("--log.level info once", 'argument: "once": not expected here; a command comes first, a value after its flag'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -591,6 +592,13 @@ def row_of(option: Option) -> list[str]:
     return [key, f"`{option.flag}`" if option.flag else "–", f"`{option.variable}`", default]
 
 
+def test_the_schema_that_is_kept_is_the_schema() -> None:
+    """docs/config.schema.json is what `config-schema` prints: editors are pointed at it."""
+    kept = (DOCS.parent / "config.schema.json").read_text()
+
+    assert kept == json.dumps(config.json_schema(), indent=2, sort_keys=True) + "\n"
+
+
 def test_the_docs_have_every_setting_with_its_names_and_default() -> None:
     """Key, flag, variable and default of each setting stand in docs/configuration.md, and no others do."""
     listed = [row for row in rows(DOCS.read_text(), 5) if row[0] not in {f"`{name}`" for name in OWN}]
@@ -634,7 +642,9 @@ def test_the_examples_in_the_docs_are_right(tmp_path: Path) -> None:
 
     found = [load(example, folder=tmp_path).sources for example in examples]
 
-    assert [[source.labels["tenant"] for source in sources] for sources in found] == [["acme"], ["acme", "globex"]]
+    named = [[source.labels["tenant"] for source in sources] for sources in found if sources]
+    assert named == [["acme"], ["acme", "globex"]]
+    assert len(found) == len(named) + 2  # models, budgets
 
 
 def test_the_errors_in_the_docs_are_right(tmp_path: Path) -> None:

@@ -26,16 +26,20 @@ from exporter import cli, demo
 from exporter.catalogue import SCHEMA
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
 from exporter.config import ConfigError, Settings
+from exporter.context import Rules
 from exporter.demo.settings import DAY_S
 from exporter.explain import Explanation, known, prove, understood
 from exporter.explain.numbers import is_explained
 from exporter.explain.peek import peek
 from exporter.explain.selector import Selector, SelectorError, parse
-from exporter.explain.sql import Facts
+from exporter.explain.sql import Facts, Query, parsed_time, untimely
+from exporter.explain.zones import add_zone
 from exporter.exposition import Format
 from exporter.once import read_once
+from exporter.rules import zone_of
 from exporter.source.sqlite import SqliteSource
 from exporter.state import State
+from exporter.values import parse_time
 from tests.demoruns import NOW_S, written_history
 from tests.running import Clock, Polling, Shown
 from tests.test_once_sample import SAMPLE
@@ -125,16 +129,54 @@ def sample(tmp_path: Path) -> Path:
     return Path(shutil.copy(SAMPLE, tmp_path / "sample.db"))
 
 
-async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("naive", ["UTC", "Europe/Berlin"])
+async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, naive: str) -> None:
     """Without a checkpoint the number is that of one full read, by the clock that was given; of every family."""
-    settings = settings_of(sample, tmp_path / "none", budgets=BUDGETS, time_zone="Europe/Berlin")
+    zones = {"time_zone": "Europe/Berlin", "naive_time_zone": naive}
+    settings = settings_of(sample, tmp_path / "none", budgets=BUDGETS, **zones)
     of = settings.sources[0]
     read = await read_once(settings=settings, of=of, schema=SCHEMA, source=SqliteSource(sample), now=SAMPLE_NOW_S)
     series = exposed(read.answer(Format.TEXT, b"").decode())
 
     explained = await Explained(settings, SAMPLE_NOW_S).load()
 
-    assert await explained.wrong(chosen(series)) == []
+    picked = chosen(series) if naive == "UTC" else random.Random(SEED).sample(series, 20)
+    assert await explained.wrong(picked) == []
+
+
+TIMES = (
+    *("2026-11-21 17:40:00", "2026-11-21T17:40:00", "2026-11-21 17:40", "2026-11-21 17:40:00.123456"),
+    *(
+        "2026-11-21T17:40:00Z",
+        "2026-11-21T17:40:00.9999996Z",
+        "2026-11-21T17:40:00.5+02:00",
+        "2026-11-21 17:40:00-05:30",
+    ),
+    *(1795282800, 1795282800.25, 1795282800123, 1795282800123456, 1795282800123456789),
+    *("2026-03-29 01:59:59", "2026-03-29 02:30:00", "2026-03-29 03:00:00", "2026-10-25 01:59:59"),
+    *("2026-10-25 02:30:00", "2026-10-25 02:59:59", "2026-10-25 03:00:00", "2011-07-01 00:00:00"),
+    *("yesterday", "", None, 12, "1999-01-01 00:00:00 x", "2026-11-23 00:00:00"),
+)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_every_form_of_a_time_is_read_as_the_exporter_reads_it(zone: str) -> None:
+    """Text with and without a zone, fractions, epoch numbers of four sizes; hours that come twice, or never."""
+    table, rules = SCHEMA.tables[1], Rules(zone=zone_of(zone))
+    columns = frozenset({"id", table.time})
+    facts = Facts(SCHEMA, rules, State(SCHEMA.tables), SAMPLE_NOW_S, {table.name: columns})
+    query = Query(final=f"SELECT {parsed_time(facts, table, table.time, 'e')}, {untimely(facts, table, 'e')}")
+    query.final += f" FROM {table.name} AS e ORDER BY id"
+    add_zone(facts, query)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE {table.name} (id INTEGER PRIMARY KEY, {table.time})")
+        connection.executemany(f"INSERT INTO {table.name} ({table.time}) VALUES (?)", [(time,) for time in TIMES])
+        found = connection.execute(str(query)).fetchall()
+
+    for text, (found_at, is_untimely) in zip(TIMES, found, strict=True):
+        expected = parse_time(text, now=SAMPLE_NOW_S, zone=rules.zone)
+        assert bool(is_untimely) is (expected is None), text
+        assert expected is None or found_at == pytest.approx(expected, abs=1e-6), text
 
 
 def test_the_command_prints_what_sqlite_can_run(

@@ -21,6 +21,7 @@ from exporter.explain.differences import changed_rules, reasons
 from exporter.explain.numbers import ExplainError, Found, Wanted, found, is_explained, shown, understood
 from exporter.explain.peek import peek
 from exporter.explain.sql import Facts, Query
+from exporter.explain.zones import add_zone
 from exporter.gauges import admit_current
 from exporter.once import read_all
 from exporter.options import did_you_mean
@@ -150,7 +151,7 @@ async def _present(source: Source, schema: Schema) -> Mapping[str, frozenset[str
         for table in (*schema.tables, *schema.newest, *schema.of_sessions):
             info = await snapshot.table(table.name)
             columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
-            if "id" in columns and not (table in schema.tables and unusable(table, info)):
+            if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
                 found[table.name] = columns
     return found
 
@@ -194,6 +195,7 @@ def _query(facts: Facts, wanted: Wanted) -> Query:
         query = gauges.gauge(facts, metric, wanted.labels) or calendar.gauge(facts, metric, wanted.labels)
     if query is None:
         raise ExplainError(f"{metric.name}: no SQL over one source tells it")
+    add_zone(facts, query)
     return query
 
 

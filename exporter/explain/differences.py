@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from exporter.explain.numbers import Wanted
-from exporter.explain.sql import Facts, name_of
+from exporter.explain.rows import is_read
+from exporter.explain.sql import Facts, Query, conjunction, name_of, untimely
+from exporter.explain.zones import add_zone
 from exporter.source import Snapshot
 from exporter.spec import Counter, Gauge, Ledger, Metric, Table
 from exporter.state import Buckets
@@ -43,6 +45,7 @@ async def reasons(facts: Facts, wanted: Wanted, snapshot: Snapshot) -> list[str]
     found += _capped(facts, wanted.metric)
     found += _dropped(facts, tables)
     found += _anew(facts)
+    found += _reopened(facts, tables)
     found += [line for table in tables for line in await _untimely(facts, table, snapshot)]
     return [*found, _unseen(tables, bool(found))]
 
@@ -53,7 +56,8 @@ async def _gone(facts: Facts, table: Table, snapshot: Snapshot) -> list[str]:
     if state.cursor is None:
         return []
     source = name_of(table.name)
-    sql = f"SELECT count(*), min(id) FROM {source} WHERE id <= :cursor"
+    key = name_of(table.cursor)
+    sql = f"SELECT count(*), min({key}) FROM {source} WHERE {key} <= :cursor"
     ((there, oldest),) = await snapshot.fetch(sql, {"cursor": state.cursor})
     read = _count(facts, facts.schema.own.rows_read, (table.label,))
     gone = int(read) - int(there)  # type: ignore[call-overload]
@@ -98,12 +102,20 @@ def _anew(facts: Facts) -> Iterator[str]:
         yield f"totals are counted anew since {at:%Y-%m-%d %H:%M:%S} UTC: what was gone by then is in none"
 
 
-async def _untimely(facts: Facts, table: Table, snapshot: Snapshot) -> list[str]:
+def _reopened(facts: Facts, tables: tuple[Table, ...]) -> Iterator[str]:
     """Sessions that ended and went on."""
-    if not table.is_sessions:
-        return []
-    reopened = sum(facts.state.sessions.ended)
-    return [f"{reopened:,} open sessions had been counted as ended, and went on"] if reopened else []
+    if any(table.is_sessions for table in tables) and (reopened := sum(facts.state.sessions.ended)):
+        yield f"{reopened:,} of the open sessions had been counted as ended before, and went on"
+
+
+async def _untimely(facts: Facts, table: Table, snapshot: Snapshot) -> list[str]:
+    """Rows that count at the time they were read, which they do not tell."""
+    query = Query()
+    query.final = f"SELECT count(*)\nFROM {name_of(table.name)} AS e"
+    query.final += conjunction([is_read(facts, table, "e"), untimely(facts, table, "e")])
+    add_zone(facts, query)
+    ((rows,),) = await snapshot.fetch(str(query))
+    return [f"{table.name}: {rows:,} rows have no usable time, and count at the time they were read"] if rows else []
 
 
 def _unseen(tables: tuple[Table, ...], others: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 
 from exporter.context import Rules
 from exporter.models import POOL, TIERS
@@ -25,6 +26,7 @@ from exporter.spec import (
     LabelValue,
     Lacks,
     Number,
+    OneOf,
     Outcome,
     Part,
     Plus,
@@ -44,6 +46,9 @@ _CONTROL = r"[\x00-\x1f\x7f\x85\u2028\u2029]"
 """Characters that are written by their numbers: a literal stays on its line, and SQLite's text has no end within."""
 _DAY_S = 86400
 _YEAR_2000 = 946684800
+_EPOCHS = (("1e17", "1e9"), ("1e14", "1e6"), ("1e11", "1e3"))
+ZONE = "zone"
+"""The part that has the offsets of naive times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,11 @@ def ids(numbers: Sequence[int]) -> str:
     return f"({', '.join(map(str, sorted(numbers)))})"
 
 
+def key_of(table: Table, of: str) -> str:
+    """The id of the row ``of``."""
+    return f"{of}.{name_of(table.cursor)}"
+
+
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -153,7 +163,12 @@ def number(facts: Facts, table: Table, name: str, of: str) -> str:
     if isinstance(declared, Flag):
         return f"CASE WHEN {column} IN (0, 1) THEN {column} END"
     assert isinstance(declared, Number)  # noqa: S101 - held by the declarations
-    return usable_number(column, declared) if has(facts, table, name) else "NULL"
+    if not has(facts, table, name):
+        return "NULL"
+    if declared.scale != 1.0:
+        kinds = f"typeof({column}) IN ('integer', 'real')"
+        column = f"(CASE WHEN {kinds} THEN {column} * {literal(declared.scale)} END)"
+    return usable_number(column, declared)
 
 
 def usable_number(expression: str, declared: Number) -> str:
@@ -192,18 +207,34 @@ def condition(facts: Facts, table: Table, where: Is, of: str) -> str:
 
 
 def parsed_time(facts: Facts, table: Table, name: str, of: str) -> str:
-    """A column's time in Unix seconds; NULL where it is unusable. Naive times are taken for UTC."""
+    """A column's time in Unix seconds; NULL where it is none."""
     if not has(facts, table, name):
         return "NULL"
     column = raw(facts, table, name, of)
-    scale = (
-        f"CASE WHEN {column} >= 1e17 THEN 1e9 WHEN {column} >= 1e14 THEN 1e6 WHEN {column} >= 1e11 THEN 1e3 ELSE 1 END"
-    )
-    whole = f"strftime('%s', substr({column}, 1, 19) || ltrim(substr({column}, 20), '.0123456789'))"
+    scale = " ".join(f"WHEN {column} >= {least} THEN {per_s}" for least, per_s in _EPOCHS)
+    zone = f"ltrim(substr({column}, 20), '.0123456789')"
+    whole = f"strftime('%s', substr({column}, 1, 19) || {zone})"
     fraction = f"CASE WHEN substr({column}, 20, 1) = '.' THEN CAST('0' || substr({column}, 20) AS REAL) ELSE 0 END"
+    early = _YEAR_2000 - 1
+    number = f"nullif(max({column} / (CASE {scale} ELSE 1 END), {early}), {early})"
     return (
-        f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {column} / ({scale})\n  ELSE {whole} + {fraction} END"
+        f"CASE WHEN typeof({column}) IN ('integer', 'real') THEN {number}\n"
+        f"  ELSE {whole} + {fraction}{_ahead(facts, whole, zone)} END"
     )
+
+
+def _ahead(facts: Facts, whole: str, zone: str) -> str:
+    """What is to be taken off naive times, which are of another zone than UTC."""
+    if facts.rules.zone is UTC:
+        return ""
+    found = f"SELECT ahead FROM {ZONE} WHERE since <= CAST({whole} AS INTEGER) ORDER BY since DESC LIMIT 1"
+    return f"\n  - CASE {zone} WHEN '' THEN ({found}) ELSE 0 END"
+
+
+def untimely(facts: Facts, table: Table, of: str) -> str:
+    """The condition that a row has no usable event time."""
+    time = parsed_time(facts, table, table.time, of)
+    return f"coalesce(({time}) > {literal(facts.now + _DAY_S)}, 1)"
 
 
 def event_time(facts: Facts, table: Table, of: str) -> str:
@@ -212,7 +243,7 @@ def event_time(facts: Facts, table: Table, of: str) -> str:
     time = parsed_time(facts, table, table.time, of)
     if time == "NULL":
         return now
-    within = f"BETWEEN {_YEAR_2000} AND {literal(facts.now + _DAY_S)}"
+    within = f"<= {literal(facts.now + _DAY_S)}"
     return f"(SELECT CASE WHEN t {within} THEN min(t, {now}) ELSE {now} END FROM (SELECT {time} AS t))"
 
 
@@ -251,6 +282,10 @@ def _label(facts: Facts, table: Table, value: LabelValue, of: str, project: str)
             return f"CASE {column} WHEN 1 THEN 'success' WHEN 0 THEN 'failure' ELSE {literal(UNKNOWN)} END"
         case Col(column):
             return label_text(raw(facts, table, column, of))
+        case OneOf(column, values):
+            known = ", ".join(literal(one) for one in values)
+            text = label_text(raw(facts, table, column, of))
+            return f"(SELECT CASE WHEN t IN ({known}) THEN t ELSE {literal(UNKNOWN)} END FROM (SELECT {text} AS t))"
         case Part(column, index):
             return _part(label_text(raw(facts, table, column, of)), index)
         case FirstOf(choices):
