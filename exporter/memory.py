@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from base64 import b64decode, b64encode
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 NEWEST = 65_536
 EVERY = 1_024
@@ -165,5 +166,29 @@ class Memory:
     def _same(self, id_: int, column: int, value: int) -> bool:
         return value != _NULL and any(row[column] == value for row in self.known(id_))
 
+    # ── written form ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def dump(self) -> list[object]:
+        """All of it, as JSON can hold it."""
+        return [text_of(self.ids), text_of(self.digests), sorted(self.sparse)]
+
+    def load(self, written: Any) -> None:
+        """Take up what ``dump`` wrote.
+
+        Raises:
+            ValueError: it does not hold together.
+        """
+        ids, digests, sparse = written
+        self.ids = array("q", b64decode(ids))
+        self.digests = array("Q", b64decode(digests))
+        if len(self.digests) != len(self.ids) * self.width:
+            raise ValueError(f"{len(self.digests)} digests of {len(self.ids)} rows: not {self.width} each")
+        self.sparse = set(sparse)
+
     def _row(self, position: int) -> Digests:
         return tuple(self.digests[position * self.width : (position + 1) * self.width])
+
+
+def text_of(values: array[Any]) -> str:
+    """An array's bytes in base64."""
+    return b64encode(values.tobytes()).decode("ascii")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from array import array
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from exporter.ledger import Ledger
-from exporter.memory import Digests, Memory
+from exporter.memory import Digests, Memory, text_of
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
 
@@ -230,7 +230,7 @@ class State:
 
     def snapshot(self) -> bytes:
         """All of it."""
-        memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
+        memories = {name: table.memory.dump() for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
             "at": self.at,
@@ -319,7 +319,7 @@ class State:
         self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
             if self._takes(name):
-                _load_memory(self.tables[name].memory, written)
+                self.tables[name].memory.load(written)
         for name, ids, rows, sparse in content.get("read", ()):
             if self._takes(name):
                 memory = self.tables[name].memory
@@ -422,7 +422,7 @@ def _dump_table(table: TableState) -> list[object]:
 
 def _dump_rows(ids: Iterable[int], rows: Iterable[Digests]) -> tuple[str, str]:
     """Ids and digests in base64: as JSON numbers they would be a third of the time that a delta takes."""
-    return _text(array("q", ids)), _text(array("Q", chain.from_iterable(rows)))
+    return text_of(array("q", ids)), text_of(array("Q", chain.from_iterable(rows)))
 
 
 def _load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Digests]]:
@@ -430,27 +430,6 @@ def _load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Dige
     if len(values) != len(numbers) * width:
         raise ValueError(f"{len(values)} digests of {len(numbers)} rows: not {width} each")
     return list(numbers), [tuple(values[n : n + width]) for n in range(0, len(values), width)]
-
-
-def _text(values: array[int]) -> str:
-    return b64encode(values.tobytes()).decode("ascii")
-
-
-def _dump_memory(memory: Memory) -> list[object]:
-    return [
-        _text(memory.ids),
-        _text(memory.digests),
-        sorted(memory.sparse),
-    ]
-
-
-def _load_memory(memory: Memory, written: Any) -> None:
-    ids, digests, sparse = written
-    memory.ids = array("q", b64decode(ids))
-    memory.digests = array("Q", b64decode(digests))
-    if len(memory.digests) != len(memory.ids) * memory.width:
-        raise ValueError(f"{len(memory.digests)} digests of {len(memory.ids)} rows: not {memory.width} each")
-    memory.sparse = set(sparse)
 
 
 def _json(value: object) -> object:
