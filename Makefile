@@ -13,7 +13,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run test test-all test-slow bench lint format lock tools-debian tools-3x venv venv-run clean
+.PHONY: help run test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -31,7 +31,7 @@ else
 	@exec $(BIN)/orchestration-exporter demo $(ARGS)
 endif
 
-test: venv tools-debian lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
+test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not slow" $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
@@ -71,6 +71,9 @@ lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newe
 
 tools-debian: venv
 	@$(BIN)/python -m tools.bring debian || echo "going on without: see the end"
+
+tools-axe: venv
+	@$(BIN)/python -m tools.bring axe || echo "going on without: see the end"
 
 tools-3x: venv ## build the current Prometheus with Go for the tests (about 3 minutes, once)
 	$(BIN)/python -m tools.bring prometheus-3

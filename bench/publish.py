@@ -16,6 +16,7 @@ from bench.processes import in_fresh_process
 from bench.scale import Scale
 from bench.series import change, filled, share
 from exporter.catalogue import SCHEMA
+from exporter.context import Rules
 from exporter.exposition import Format
 from exporter.gauges import Health
 from exporter.publisher import Publisher
@@ -23,7 +24,8 @@ from exporter.state import State
 
 _CHANGED = 0.01
 _TURNS = 3
-_HEALTH = Health(True, 1.7e9, 0)
+_NOW = 1.7e9
+_HEALTH = Health(True, _NOW, 0)
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
@@ -46,7 +48,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
 def publishes(samples: int, rounds: int) -> list[float]:
     """The seconds from what changed to the bytes that show it."""
     state, drawn = filled(samples), random.Random(2)
-    publisher = Publisher(SCHEMA, "default", {})
+    publisher = Publisher(SCHEMA, Rules(), "default", {})
     _publish(publisher, state)
     took: list[float] = []
     for number in range(rounds):
@@ -62,7 +64,7 @@ def publishes(samples: int, rounds: int) -> list[float]:
 
 def _publish(publisher: Publisher, state: State) -> bytes:
     publisher.note(state)
-    publisher.show(state)
+    publisher.show(state, _NOW)
     return publisher.publish(_HEALTH).body(Format.TEXT)
 
 
@@ -72,7 +74,7 @@ def renderings(samples: int, rounds: int) -> list[float]:
     Raises:
         ValueError: its bytes are not the same.
     """
-    body = _publish(Publisher(SCHEMA, "default", {}), filled(samples))
+    body = _publish(Publisher(SCHEMA, Rules(), "default", {}), filled(samples))
     registry = _Same(body)
     took: list[float] = []
     for _ in range(rounds):

@@ -18,11 +18,12 @@ from bench.scale import Scale
 from bench.series import filled
 from exporter.catalogue import SCHEMA
 from exporter.config import WebSettings
+from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
-from exporter.poller import SourceStatus
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 from exporter.web.app import make_app
 
 _PATH = "/metrics"
@@ -166,9 +167,9 @@ class _Stub:
 def serve_exporter(connection: Connection, samples: int) -> None:
     """The real application over a real publication of so many samples, until the connection closes."""
     state = filled(samples)
-    publisher = Publisher(SCHEMA, "default", {})
+    publisher = Publisher(SCHEMA, Rules(), "default", {})
     publisher.note(state)
-    publisher.show(state)
+    publisher.show(state, 1.7e9)
     stub = _Stub(publisher.publish(Health(True, time.time(), 0)))
     telemetry = Telemetry({"default": {}}, now=time.time())
     app = make_app(settings=WebSettings(), poller=stub, telemetry=telemetry, reload=lambda: "")

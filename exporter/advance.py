@@ -13,6 +13,7 @@ from exporter.escalations import Escalations, Finder
 from exporter.fold import Columns
 from exporter.gauges import admit_current
 from exporter.memory import Digests, Verdict
+from exporter.models import POOL
 from exporter.sessionbook import SessionBook
 from exporter.spec import UNKNOWN, Schema, Table
 from exporter.state import Flight, Rewind, Row, State, TableState
@@ -88,6 +89,9 @@ class Engine:
         self.book = SessionBook(self.context, state.sessions)
         self.escalations = Escalations(Finder(self.context, schema.escalation), state.sessions)
         state.ledger.zone = state.ledger.zone or rules.calendar.name
+        known = state.admitted.get(POOL, {})
+        for name in [name for name in known if rules.models.name(name) != name]:
+            del known[name]  # became a spelling of another: what had it as a label is made anew
         for pool, name in rules.named:
             state.admit(pool, name, rules.caps.label_values)
 

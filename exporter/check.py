@@ -16,7 +16,7 @@ from typing import Literal
 from exporter.config import Settings, SourceSettings
 from exporter.indexes import may_write, missing_indexes
 from exporter.memory import COMPARED, NEWEST
-from exporter.reader import NEWEST_ROWS, ROWS, unusable
+from exporter.reader import NEWEST_ROWS, ROWS, none_of, unusable
 from exporter.reference import tables_of
 from exporter.rules import schema_of, zone_of
 from exporter.source import Row, Snapshot, Source, SourceError, TableInfo, queries
@@ -57,7 +57,7 @@ async def check(*, settings: Settings, of: SourceSettings, schema: Schema, sourc
     The second value is False if something keeps the exporter from reading all that is there. Raises: nothing of
     what a source can be like.
     """
-    schema = schema_of(settings, schema)
+    schema = schema_of(settings, schema, of.name)
     report = _Report()
     try:
         _check_file(report, inspect(of.database), of.database)
@@ -102,15 +102,16 @@ def _why_left(path: str) -> str:
 
 
 async def _check_tables(report: _Report, settings: Settings, schema: Schema, source: Source) -> None:
-    found = await reading(source, lambda snapshot: _infos(snapshot, schema.tables))
-    left_out = {table.name: reason for table in schema.tables if (reason := unusable(table, found[table.name]))}
-    if len(left_out) == len(schema.tables):
-        raise SourceError(f"{source.name}: none of the tables it should have: {', '.join(left_out)}")
-    for table in schema.tables:
+    found = await reading(source, lambda snapshot: _infos(snapshot, schema.declared))
+    left_out = {table.name: reason for table in schema.declared if (reason := unusable(table, found[table.name]))}
+    if len(left_out) == len(schema.declared):
+        raise SourceError(f"{source.name}: {none_of(schema.declared, left_out)}")
+    for table in schema.declared:
         info = found[table.name]
         if table.name in left_out or info is None:
             effect = _without_table(table, schema.metrics, left_out)
-            report.add("error" if info else "warning", f"{table.name}: left out: {left_out[table.name]}{effect}")
+            weight: Literal["error", "warning"] = "error" if info or table.own else "warning"
+            report.add(weight, f"{table.name}: left out: {left_out[table.name]}{effect}")
         else:
             await _check_table(report, settings, schema, source, table, info)
     await _check_mutable(report, settings, schema, source)
@@ -121,7 +122,7 @@ async def _check_tables(report: _Report, settings: Settings, schema: Schema, sou
 
 async def _check_mutable(report: _Report, settings: Settings, schema: Schema, source: Source) -> None:
     """The tables whose rows are read as they are now. One that is left out harms no other."""
-    tables = (*schema.newest, *schema.of_sessions)
+    tables = [table for table in (*schema.newest, *schema.of_sessions) if not table.own]
     found = await reading(source, lambda snapshot: _infos(snapshot, tables))
     for table in tables:
         info = found[table.name]
@@ -192,7 +193,7 @@ class _Tried:
         await self._try(snapshot, "a scan's rows", above, limit=ROWS, cursor=cursor, upto=last)
         above = queries.above(table, columns, cursor=cursor)
         rows = await self._try(snapshot, "new rows", above, limit=ROWS, cursor=cursor)
-        self.newest = rows[0][self._place(table.time)] if rows else None
+        self.newest = rows[0][self._place(table.time)] if rows and table.time else None
         if table.is_sessions:
             place = self._place(table.session or "session_id")
             keys = [row[place] for row in first[-COMPARED:] if isinstance(row[place], str)]
@@ -229,8 +230,9 @@ async def _count(source: Source, table: Table) -> int:
     """How many rows there are, counted in short transactions."""
     total, cursor = 0, None
     while True:
-        where = "" if cursor is None else " WHERE id > :cursor"
-        some = f"SELECT id FROM {quote(table.name)}{where} ORDER BY id LIMIT :limit"  # noqa: S608 - quoted, declared
+        key = quote(table.cursor)
+        where = "" if cursor is None else f" WHERE {key} > :cursor"
+        some = f"SELECT {key} AS id FROM {quote(table.name)}{where} ORDER BY {key} LIMIT :limit"  # noqa: S608 - quoted
         sql = f"SELECT count(*), max(id) FROM ({some})"  # noqa: S608
         values = {"limit": _COUNTED_ROWS, **({} if cursor is None else {"cursor": cursor})}
         ((rows, cursor),) = await reading(source, _fetching(sql, values))

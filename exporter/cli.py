@@ -19,6 +19,7 @@ from exporter import __version__, commands, logs
 from exporter import options as known
 from exporter.commands import Call
 from exporter.options import NOTHING, OPTIONS, ConfigError, OperationError, Option, check_environment, did_you_mean
+from exporter.shown import Shown
 from exporter.source import SourceError
 from exporter.spec import Schema
 
@@ -65,13 +66,13 @@ COMMANDS = {
 }
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str], schema: Schema) -> int:
+def run(argv: Sequence[str], environ: Mapping[str, str], schema: Schema, shown: tuple[Shown, ...] = ()) -> int:
     """Run the command that ``argv`` names; returns the exit code. What goes wrong is told on stderr."""
     try:
         name, rest = _command(argv)
         flags = _flags(name, rest)
         check_environment((*OPTIONS, *commands.COMMAND_OPTIONS), environ)
-        code = COMMANDS[name].run(Call(flags, environ, schema))
+        code = COMMANDS[name].run(Call(flags, environ, schema, shown))
         sys.stdout.flush()
         return code
     except ConfigError as exc:

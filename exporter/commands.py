@@ -11,8 +11,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -35,16 +35,20 @@ from exporter.options import (
     Option,
 )
 from exporter.settingtypes import DAY_S, Seconds, Url, reachable
+from exporter.shown import Shown
 from exporter.spec import Schema
 
 if TYPE_CHECKING:
     from exporter.exposition import Publication
+    from exporter.fleet import Fleet
     from exporter.serving import Job
     from exporter.source.sqlite import SqliteSource
+    from exporter.window import Windows
 
 log = logs.get(__name__)
 
 _HEALTH_TIMEOUT_S = 3.0
+_PAGE_TIMEOUT_S = 1.0
 
 
 class CommandError(OperationError):
@@ -166,6 +170,7 @@ class Call:
     flags: Flags
     environ: Mapping[str, str]
     schema: Schema
+    shown: tuple[Shown, ...] = ()
 
     def load(self, *, needs_source: bool = False) -> Settings:
         """The settings.
@@ -192,7 +197,7 @@ class Call:
 
     def with_flags(self, flags: Flags) -> Call:
         """The same call with some flags given otherwise."""
-        return Call({**self.flags, **flags}, self.environ, self.schema)
+        return replace(self, flags={**self.flags, **flags})
 
 
 # ── what they do ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,8 +220,32 @@ async def _serve(
     fleet = Fleet(settings=settings, schema=call.schema, open_source=_source, telemetry=telemetry)
     load = lambda: call.load(needs_source=True)  # noqa: E731
     await serving.serve(
-        settings=settings, poller=fleet, telemetry=telemetry, load=load, announce=announce, beside=beside
+        settings=settings,
+        poller=fleet,
+        telemetry=telemetry,
+        load=load,
+        windows=_windows(call, fleet),
+        metrics=call.schema.metrics,
+        announce=announce,
+        beside=beside,
     )
+
+
+def _windows(call: Call, fleet: Fleet) -> Windows:
+    """What the pages look through: it gives up soon, so that no poller waits for a page."""
+    from exporter.recent import Eyes
+    from exporter.rules import rules_of
+    from exporter.source.sqlite import SqliteSource
+    from exporter.window import Window, Windows
+
+    def opened() -> Iterator[Window]:
+        settings = fleet.settings
+        timeout_s = min(_PAGE_TIMEOUT_S, settings.query_timeout)
+        for of in settings.sources:
+            source = SqliteSource(of.database, name=of.name, query_timeout_s=timeout_s, busy_timeout_s=_PAGE_TIMEOUT_S)
+            yield Window(source=source, eyes=Eyes(call.shown, call.schema.sessions, rules_of(settings, of)))
+
+    return Windows(lambda: fleet.settings, opened)
 
 
 def once(call: Call) -> int:

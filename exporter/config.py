@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema, model_validator
 
 from exporter import labels as label_values
-from exporter import logs, spec
+from exporter import logs, owntables, spec
 from exporter.options import (
     CONFIG_FILE,
     DATABASE,
@@ -45,6 +45,7 @@ from exporter.settingtypes import (
     listed,
     one_or_more,
 )
+from exporter.tablesettings import TableSettings
 
 __all__ = ["ConfigError", "Settings", "load"]
 
@@ -60,7 +61,7 @@ RESERVED_LABELS = frozenset(
 
 
 def _no_other_route(path: str) -> str:
-    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions"):
+    if path.startswith(("/-/", "/sessions/")) or path in ("/healthz", "/readyz", "/sessions", "/docs"):
         raise ValueError("must not be one of the exporter's other routes")
     return path
 
@@ -188,6 +189,9 @@ class WebSettings(Model):
     enable_lifecycle: bool = False
     """Whether `POST /-/reload` reads the configuration again."""
 
+    grafana_url: Url = ""
+    """Where Grafana is, for the pages to link to."""
+
     @property
     def prefix(self) -> str:
         """What stands before every route: empty, or a path that does not end in a slash."""
@@ -251,6 +255,8 @@ class Settings(Model):
     """Spellings that are counted under another name: `SPELLING: NAME`."""
     budgets: Annotated[tuple[BudgetSettings, ...], BeforeValidator(listed), AfterValidator(_named_once)] = ()
     """What may be spent."""
+    tables: Annotated[tuple[TableSettings, ...], BeforeValidator(listed)] = ()
+    """Own tables, and the metrics made from their rows."""
     labels: LabelSettings = Field(default_factory=LabelSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
@@ -279,7 +285,8 @@ def load(
     _check_sources(settings, layers)
     _check_budgets(settings, layers)
     _check_constants(settings, metrics, layers)
-    _check_drops(settings, metrics, layers)
+    _check_tables(settings, metrics, layers)
+    _check_drops(settings, (*metrics, *owntables.own_metrics(settings.tables)), layers)
     if needs_source and not settings.sources:
         raise ConfigError(
             DATABASE.flag,
@@ -302,6 +309,18 @@ def _add_given(layers: Layers, flags: Flags, environ: Mapping[str, str]) -> None
     if where == DATABASE.variable and sources and sources.where.startswith(PREFIX):
         raise ConfigError(where, database, f"cannot be given together with {sources.where}")
     layers.put(("sources",), where, [{"name": DEFAULT_SOURCE, "database": database}])
+
+
+def _check_tables(settings: Settings, metrics: tuple[spec.Metric, ...], layers: Layers) -> None:
+    """Hold own tables to their rules, and let each know where its keys stand."""
+    sources, constants = settings.sources, settings.sources[0].labels if settings.sources else ()
+    try:
+        owntables.check(settings.tables, metrics, sources=[source.name for source in sources], constants=constants)
+    except owntables.TableRuleError as exc:
+        raise ConfigError(layers.thing(exc.path), exc.value, exc.rule) from None
+    for at, table in enumerate(settings.tables):
+        paths = {path[2:] for path in layers.origins if path[:2] == ("tables", at)} | {("table",)}
+        table.locate({path: layers.thing(("tables", at, *path)) for path in paths})
 
 
 def _check_drops(settings: Settings, metrics: tuple[spec.Metric, ...], layers: Layers) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
@@ -50,10 +50,10 @@ class Context:
         rules: Rules,
         candidates: Candidates | None = None,
         *,
-        again: bool = False,
+        again: Collection[str] = (),
         ledger: Ledger | None = None,
     ) -> None:
-        """``again``: the rows were counted before, for other metrics; what they reject is counted already.
+        """``again``: tables whose rows were counted before, for other metrics; what they reject is counted already.
 
         With a ``ledger`` of its own a scan books there, and against no budget.
         """
@@ -66,11 +66,18 @@ class Context:
         self.keeper = Bookkeeper(
             state, state.ledger if ledger is None else ledger, rules.calendar, rules.budgets, spend
         )
-        books = Books(None if again else schema.own.rejected, schema.own.overflow, self.keeper)
+        books = Books(schema.own.rejected, schema.own.overflow, self.keeper)
+        counted = Books(None, schema.own.overflow, self.keeper)
         naming = Naming(rules.caps, rules.models)
         self.folds = {
             (table.name, at): Fold(
-                table, schema.counted, at, state=state, naming=naming, books=books, candidates=candidates
+                table,
+                schema.counted,
+                at,
+                state=state,
+                naming=naming,
+                books=counted if table.name in again else books,
+                candidates=candidates,
             )
             for table in (*schema.tables, *schema.virtual)
             for at in ("final", "first")
@@ -130,5 +137,5 @@ class Context:
 
     def reject(self, table: Table, reason: str, rows: int = 1) -> None:
         """Count values that could not be used."""
-        if rows and not self.again:
+        if rows and table.name not in self.again:
             self.state.add(self.own.rejected, (table.label, reason), rows)

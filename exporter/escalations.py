@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from exporter.context import Context
 from exporter.fold import Columns
@@ -45,6 +46,7 @@ class Finder:
         self._fold = context.folds[declared.found.name, "final"]
         names = (declared.model, declared.task, declared.reason, declared.table.final_when)
         self._places = [context.place(declared.table, name) for name in names]
+        self._key = itemgetter(*self._places)
         self._kinds: dict[tuple[object, ...], Kind] = {}
         self._found: list[tuple[str, str, float]] = []
 
@@ -54,7 +56,7 @@ class Finder:
 
     def kind(self, row: Row) -> Kind:
         """What a hand-off is."""
-        key = tuple(row[place] for place in self._places)
+        key = self._key(row)
         found = self._kinds.get(key)
         if found is None:
             if len(self._kinds) >= _KINDS:

@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 from exporter.checkpoint import StateDirectory
 from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication, merged
-from exporter.poller import STALE_S, Poller, SourceStatus
+from exporter.poller import STALE_S, Poller
 from exporter.source import Source
 from exporter.spec import Schema
 from exporter.telemetry import Telemetry
 from exporter.tenants import Tenants
+from exporter.view import SourceStatus
 
 _NOT_OF_POLLERS = ("sources", "web", "storage", "log")
 
-_THREADS_PER_SOURCE = 2  # of a poller that was cancelled, one may still be at work
+_THREADS_PER_SOURCE = 3  # of a poller that was cancelled, one may still be at work; and a page may look
 _THREADS = 4  # for the bytes of scrapes, and what else there is
 
 OpenSource = Callable[[SourceSettings, Settings], Source]
@@ -117,6 +118,11 @@ class Fleet:
         )
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def settings(self) -> Settings:
+        """The settings by which they are polled now."""
+        return self._settings
 
     @property
     def sources(self) -> Sequence[str]:

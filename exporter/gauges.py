@@ -113,9 +113,16 @@ def _items(state: State, metric: Gauge, rules: Rules) -> Iterator[tuple[Labels, 
     elif metric.table is not None and metric.table.name in state.tables:
         for flight in state.tables[metric.table.name].flights.values():
             if _has_no_result(metric, flight):
-                value = flight.time if metric.reading == "in_flight_oldest" else 1.0
                 raw = _raw(metric.table, flight.row)
+                value = flight.time if metric.reading == "in_flight_oldest" else _counted_as(metric, raw)
                 yield row_labels(metric.values, metric.labels, rules.models, flight.project or UNKNOWN, raw), value
+
+
+def _counted_as(metric: Gauge, raw: Mapping[str, object]) -> float:
+    """What a row in flight adds to a gauge: 1, or its column's value, 0 where that cannot be used."""
+    if metric.table is None or not metric.column:
+        return 1.0
+    return _amount(metric.table, raw, metric.column, 0.0)
 
 
 def _sessions(state: State, metric: Gauge, rules: Rules) -> Iterator[tuple[Labels, float]]:
@@ -173,7 +180,7 @@ def _of_current(state: State, metric: Gauge, rules: Rules) -> dict[Labels, float
     for current in metric.of:
         for labels, value in _current(state, metric, current, rules):
             admitted = _admitted(state, metric, labels)
-            if not current.newest_per:
+            if current.newest_per is None:
                 found[admitted] = found.get(admitted, 0.0) + (value or 0.0)
             elif value is not None and OTHER not in admitted:
                 found[admitted] = value
@@ -186,7 +193,7 @@ def _current(state: State, metric: Gauge, current: Current, rules: Rules) -> Ite
         (row_labels(current.labels, metric.labels, rules.models, project, raw), raw)
         for project, raw in _current_rows(state, current.table)
     ]
-    if current.newest_per:
+    if current.newest_per is not None:
         rows = _newest(rows, [metric.label_names.index(name) for name in current.newest_per])
     if current.most is not None:
         column, most = current.most

@@ -18,9 +18,11 @@ from exporter.spec import (
     Label,
     LabelValue,
     Metric,
+    OneOf,
     Outcome,
     Part,
     Project,
+    Schema,
     SpecError,
 )
 from exporter.values import label_text
@@ -79,6 +81,9 @@ def label_value(value: LabelValue, project: str, raw: Mapping[str, object]) -> s
             return {1: "success", 0: "failure"}.get(_whole(raw[flag]), UNKNOWN)
         case Col(column):
             return label_text(raw[column] or None)[0]
+        case OneOf(column, values):
+            text = label_text(raw[column])[0]
+            return text if text in values else UNKNOWN
         case Part(column, index):
             parts = label_text(raw[column])[0].split(".", 1)
             return parts[index].strip() or UNKNOWN if index < len(parts) else UNKNOWN
@@ -104,6 +109,17 @@ def row_labels(
 def named(label: Label, text: str, models: Models) -> str:
     """The label's value with spellings of models joined."""
     return models.name(text) if label.pool == POOL else text
+
+
+def pools_of_only(metrics: Iterable[Metric], schema: Schema) -> set[str]:
+    """The vocabularies that are made by these metrics alone: those that count rows or, of no such, gauges."""
+    names = {metric.name for metric in metrics}
+    users: dict[str, list[Metric]] = {}
+    for metric in schema.counted:
+        for label in metric.labels:
+            users.setdefault(label.pool, []).append(metric)
+    counting = {pool: [metric for metric in found if metric.feeds] or found for pool, found in users.items()}
+    return {pool for pool, found in counting.items() if names.issuperset(metric.name for metric in found)}
 
 
 def without_label(metric: Metric, label: str) -> Metric:

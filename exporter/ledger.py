@@ -145,6 +145,11 @@ class Ledger:
                 self._sums[at] = sums
         return sums
 
+    def whole_day(self, day: int) -> tuple[float, float]:
+        """What a day cost, and what it saved net, in USD."""
+        sums = self._summed(place(day)).values()
+        return sum(amounts[0] for amounts in sums), sum(amounts[2] for amounts in sums)
+
     def daily_medians(self, today: int) -> dict[str, float]:
         """By project the median cost of the seven days before today."""
         days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]

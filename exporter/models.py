@@ -20,10 +20,10 @@ POOL = "model"
 class Models:
     """What the configuration says of models; all names are label values."""
 
-    aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
     """The name to count a spelling under."""
-    vendors: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    tiers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    vendors: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
+    tiers: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
 
     def name(self, text: str) -> str:
         """The name that a spelling is counted under."""

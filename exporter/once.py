@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from exporter import logs
 from exporter.advance import Engine
 from exporter.config import Settings, SourceSettings
 from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born
-from exporter.reader import Reader
+from exporter.reader import Layout, Reader
 from exporter.rules import rules_of, schema_of
 from exporter.source import Source
 from exporter.spec import Schema
 from exporter.state import State
+
+log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ async def read_all(
     Raises:
         SourceError: the source cannot be read.
     """
-    schema = schema_of(settings, schema)
+    schema = schema_of(settings, schema, of.name)
     rules = rules_of(settings, of, patient=False)
     state = State(schema.tables)
     engine = Engine(state, schema, rules)
@@ -60,8 +63,12 @@ async def read_all(
     reader = Reader(source, engine, schema, rules, clock)
     await reader.scan(schema.counted, first=True)
     be_born(state, schema, engine)
+    layout: Layout | None = None
     while True:
         look = await reader.look()
+        for table, reason in look.layout.newly_left_out(layout):
+            log.error("own table is left out", source=source.name, table=table, error=reason)
+        layout = look.layout
         if look.batch is not None:
             engine.advance(look.batch)
         if not look.more:

@@ -149,8 +149,8 @@ OPTIONS = (
     *(Option(("max_label_values",), "int"), Option(("max_series_per_metric",), "int")),
     *(Option(("query_timeout",)), Option(("naive_time_zone",)), Option(("labels", "drop"), "yaml")),
     *(Option(("time_zone",)), Option(("models",), "yaml"), Option(("model_aliases",), "yaml")),
-    Option(("budgets",), "yaml"),
-    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE),
+    *(Option(("budgets",), "yaml"), Option(("tables",), "yaml")),
+    *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE, Option(("web", "grafana_url"))),
     *(STORAGE_PATH, REBUILD_LEDGER, LOG_LEVEL, LOG_FORMAT),
 )
 """Everything in `Settings`, and the two that stand for other things."""
@@ -322,9 +322,16 @@ _RULES = {
 }
 
 
+def _keys(model: type[Model]) -> Iterable[str]:
+    """The keys of all models that are made from this one."""
+    for made in model.__subclasses__():
+        yield from made.model_fields
+        yield from _keys(made)
+
+
 def _rule(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        known = {name for model in Model.__subclasses__() for name in model.model_fields}
-        return f"no such key{did_you_mean(str(error['loc'][-1]), known)}"
+        known, name = set(_keys(Model)), str(error["loc"][-1])
+        return "no such key here" if name in known else f"no such key{did_you_mean(name, known)}"
     rule = _RULES.get(error["type"])
     return rule.format(**error.get("ctx", {})) if rule else error["msg"]

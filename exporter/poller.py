@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import structlog
 
@@ -18,17 +17,19 @@ from exporter.advance import Engine
 from exporter.births import Births
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
 from exporter.clocks import Suspension
-from exporter.config import ConfigError, Settings, SourceSettings
+from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
-from exporter.publisher import Publisher, be_born
+from exporter.labels import pools_of_only
+from exporter.publisher import Publisher, be_born, forget_removed
 from exporter.reader import Layout, Look, Reader, Suspicion
-from exporter.rules import fingerprint, rules_of, schema_of
+from exporter.rules import check_zone, fingerprint, rules_of, schema_of
 from exporter.source import Look as Token
 from exporter.source import Source, SourceDiscarded, SourceError
 from exporter.spec import Metric, Schema
 from exporter.state import State, StateError
 from exporter.telemetry import Telemetry
+from exporter.view import SourceStatus
 
 log = logs.get(__name__)
 
@@ -38,25 +39,6 @@ RETRY_STATE_S = 2.0
 STALE_S = 15.0
 PROGRESS_EVERY_S = 5.0
 _INLINE_ROWS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """How a source is doing, for the page: lines are empty and times None where there is nothing to say."""
-
-    name: str
-    location: str
-    up: bool
-    error: str
-    progress: str
-    last_success: float | None
-    counting_since: float | None
-    lag_rows: int
-    rows_read: Mapping[str, int]
-    last_event: Mapping[str, float]
-    notes: tuple[str, ...]
-    checkpoint_error: str
-    headlines: tuple[tuple[str, str], ...]
 
 
 class Poller:
@@ -76,7 +58,7 @@ class Poller:
     ) -> None:
         self.settings = settings
         self.of = of
-        self.schema = schema_of(settings, schema)
+        self.schema = schema_of(settings, schema, of.name)
         self.rules = rules_of(settings, of)
         self.source = source
         self.telemetry = telemetry
@@ -92,6 +74,7 @@ class Poller:
         self.directory = directory
         self.checkpoint: Checkpoint | None = None
         self._error = self._progress = self._checkpoint_error = ""
+        self._last_error: tuple[float, str] | None = None
         self._up = False
         self._last_success: float | None = None
         self._lag: int | None = None
@@ -176,6 +159,11 @@ class Poller:
             notes=self._layout.notes() if self._layout else (),
             checkpoint_error=self._checkpoint_error,
             headlines=self.publisher.headlines(),
+            active_sessions=self.publisher.active_sessions(),
+            in_flight=self.publisher.handoffs_in_flight(),
+            last_error=self._last_error,
+            spending=self.publisher.spending,
+            budgets=self.publisher.budgets,
         )
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,31 +221,15 @@ class Poller:
                 self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
                 state = State(self.schema.tables)
             else:
-                for name in state.fingerprints.keys() - self.fingerprints.keys():
-                    state.drop(name)  # declared no more
-                self._check_zone(state)
+                forget_removed(state, self.schema, self.fingerprints)
+                rebuild, self._rebuilt = not self._rebuilt and self.settings.storage.rebuild_ledger, True
+                check_zone(state, self.schema, self.rules, rebuild=rebuild)
                 self._needs_snapshot = False
                 self._suspension.begin()
         if loaded.fell_back or loaded.lost:
             self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
-
-    def _check_zone(self, state: State) -> None:
-        """Hold that the ledger's days are those of the configured zone, or have it made anew where that is wanted.
-
-        Raises:
-            ConfigError: they are another zone's.
-        """
-        name, ledger = self.rules.calendar.name, self.schema.ledger
-        if ledger is None or ledger.name not in state.fingerprints:
-            return
-        if self.settings.storage.rebuild_ledger and not self._rebuilt:
-            self._rebuilt = True
-            del state.fingerprints[ledger.name]
-        elif state.ledger.zone != name:
-            rule = f"source {self.source.name} keeps its ledger in {state.ledger.zone}: --rebuild-ledger makes it anew"
-            raise ConfigError("time_zone", name, rule)
 
     async def _poll_timed(self) -> None:
         began = self.monotonic()
@@ -308,6 +280,7 @@ class Poller:
         if reason != self._error:
             self._log.error("source cannot be read", error=reason)
         self._error = reason
+        self._last_error = (self.wall(), reason)
         self._up = False
         self._publish()
         return "failure"
@@ -324,6 +297,8 @@ class Poller:
         again = True
         while True:
             look = await self.reader.look(again=again)
+            for table, reason in look.layout.newly_left_out(self._layout):
+                self._log.error("own table is left out", table=table, error=reason)
             self._layout = look.layout
             if look.suspicion is not None:
                 self._suspect(look.suspicion)
@@ -373,8 +348,8 @@ class Poller:
             return
         first = not self.state.fingerprints
         if not first:
-            if {metric.name for metric in unscanned} >= {metric.name for metric in self.schema.counted if metric.feeds}:
-                self.state.admitted.clear()  # all labels are made anew: admit as a first scan does
+            for pool in pools_of_only(unscanned, self.schema):
+                self.state.admitted.pop(pool, None)  # its labels are made anew: admit as a first scan does
             self._forget(unscanned)
         try:
             await self.reader.scan(unscanned, first=first)

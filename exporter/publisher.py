@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from exporter import gauges
 from exporter.advance import Engine
@@ -13,8 +13,10 @@ from exporter.budgets import Standing, standing
 from exporter.context import Rules
 from exporter.exposition import Distribution, Exemplar, Exposition, Publication, Value
 from exporter.gauges import Health, Readings
-from exporter.spec import Counter, Schema
+from exporter.spec import Counter, Gauge, Schema
+from exporter.spending import lines, spending
 from exporter.state import Buckets, Labels, Series, State
+from exporter.view import BudgetLine, Spending
 
 _MINUTE_S = 60.0
 
@@ -36,6 +38,9 @@ class Publisher:
         """Of what the calendar's gauges were read: the ledger's version, and the minute."""
         self.standings: dict[str, Standing] = {}
         """How the budgets stand, by name, as far as it is saved."""
+        self.spending: Spending | None = None
+        """What was spent, for the pages, as far as it is saved; None where there is no ledger."""
+        self.budgets: tuple[BudgetLine, ...] = ()
         self.shared_spend: dict[str, float] = {}
         """What was booked against budgets that are shared with other sources, by name, as far as it is saved."""
         self._shared = {budget.name for budget in rules.budgets if budget.shared}
@@ -75,6 +80,8 @@ class Publisher:
             self.standings = {budget.name: standing(budget, state.ledger, calendar, now) for budget in budgets}
             own = {name: found for name, found in self.standings.items() if name not in self._shared}
             self._calendar = gauges.read_calendar(state, self.schema, self.rules, own, now)
+            self.spending = None if self.schema.ledger is None else spending(state.ledger, calendar, now)
+            self.budgets = lines(budgets, self.standings)
             self._booked = booked
 
     def _is_shared(self, found: Series) -> bool:
@@ -121,6 +128,28 @@ class Publisher:
         found = ((title, self._total(metric.name)) for title, metric in self.schema.headlines.items())
         return tuple((title, f"{total:,.2f}" if "USD" in title else f"{total:,.0f}") for title, total in found)
 
+    def active_sessions(self) -> int | None:
+        """Sessions that run now; None while nothing is known of them."""
+        return self._now(lambda gauge: gauge.reading == "sessions")
+
+    def handoffs_in_flight(self) -> int | None:
+        """Hand-offs that wait for their result now; None while nothing is known of them."""
+        return self._now(
+            lambda gauge: (
+                gauge.reading == "in_flight"
+                and gauge.table is not None
+                and gauge.table.tally is not None
+                and gauge.table.tally.counts == "handoffs"
+            )
+        )
+
+    def _now(self, wanted: Callable[[Gauge], bool]) -> int | None:
+        """The sum of the first such gauge."""
+        gauges_ = (metric for metric in self.schema.metrics if isinstance(metric, Gauge) and wanted(metric))
+        metric = next(gauges_, None)
+        readings = None if metric is None else self._shown.get(metric.name)
+        return None if readings is None else int(sum(readings.values()))
+
     def _total(self, metric: str) -> float:
         series = self._state.series.get(metric, {}) if self._state else {}
         return sum(found.value for found in list(series.values()) if not isinstance(found, Buckets))
@@ -137,6 +166,23 @@ def shown_value(found: Series) -> Value:
         for exemplar in found.exemplars
     ]
     return Distribution(tuple(found.counts), found.sum, tuple(exemplars))
+
+
+def forget_removed(state: State, schema: Schema, fingerprints: Mapping[str, str]) -> None:
+    """Metrics that are declared no more leave the state; so does what was counted of them, and of tables no more read
+    or read from the start.
+    """
+    for name in state.fingerprints.keys() - fingerprints.keys():
+        state.drop(name)
+    there = {
+        "metric": {metric.name for metric in schema.metrics},
+        "table": {table.label for table in schema.tables if table.name not in state.forgotten},
+    }
+    for counter in (schema.own.rows_read, schema.own.rejected, schema.own.dropped, schema.own.overflow):
+        place = counter.label_names[0]
+        for labels, found in list(state.series.get(counter.name, {}).items()):
+            if labels[0] not in there[place]:
+                state.remove(found)
 
 
 def be_born(state: State, schema: Schema, engine: Engine) -> None:

@@ -35,6 +35,12 @@ class Layout:
     present: Mapping[str, frozenset[str]]
     left_out: Mapping[str, str]
     missing: Mapping[str, tuple[str, ...]]
+    own_left_out: Mapping[str, str] = field(default_factory=dict)
+    """What of ``left_out`` the configuration declares."""
+
+    def newly_left_out(self, before: Layout | None) -> Iterable[tuple[str, str]]:
+        """The user's own tables that are left out, with the reason, and were not, or not for that, before."""
+        return self.own_left_out.items() - (before.own_left_out.items() if before else ())
 
     def notes(self) -> tuple[str, ...]:
         """What is left out, a line each."""
@@ -61,10 +67,10 @@ class Suspicion:
 class Look:
     """One transaction's worth: a batch to apply, or a suspicion to confirm; ``more`` when rows were left unread."""
 
+    layout: Layout
     batch: Batch | None = None
     suspicion: Suspicion | None = None
     more: bool = False
-    layout: Layout | None = None
     lag: int = 0
 
 
@@ -100,7 +106,8 @@ class Reader:
         present: dict[str, frozenset[str]] = {}
         left_out: dict[str, str] = {}
         missing: dict[str, tuple[str, ...]] = {}
-        for table in self.schema.tables:
+        tables = self.schema.declared
+        for table in tables:
             info = await snapshot.table(table.name)
             reason = unusable(table, info)
             if reason or info is None:
@@ -111,11 +118,12 @@ class Reader:
                 dict.fromkeys(stored_in(c) for c in table.columns if stored_in(c) not in columns)
             )
         if not present:
-            raise SourceError(f"{self.source.name}: none of the tables it should have: {', '.join(left_out)}")
+            raise SourceError(f"{self.source.name}: {none_of(tables, left_out)}")
         for name, reason in left_out.items():
-            if self.state.tables[name].cursor is not None:
+            if name in self.state.tables and self.state.tables[name].cursor is not None:
                 raise SourceError(f"{self.source.name}: table {name} was read before and cannot be now: {reason}")
-        return Layout(present, left_out, missing)
+        own = {table.name: left_out[table.name] for table in tables if table.own and table.name in left_out}
+        return Layout(present, left_out, missing, own)
 
     # ── a poll ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,7 +151,7 @@ class Reader:
         newest = {table.name: await snapshot.stable_max(table.name) for table in tables}
         suspicion = await self._suspicion(snapshot, tables, layout, newest)
         if suspicion is not None:
-            return Look(suspicion=suspicion, layout=layout)
+            return Look(layout, suspicion=suspicion)
         rereads = await self._again(snapshot, tables, layout, patient, at) if again else {}
         room, lag = ROWS, 0
         reads: list[TableRead] = []
@@ -159,7 +167,7 @@ class Reader:
         over = await self._over(snapshot, reads, layout)
         current = await self._newest(snapshot) if again else {}
         of_sessions = await self._of_sessions(snapshot, reads)
-        return Look(Batch(at, reads, over, current, of_sessions), more=room <= 0, layout=layout, lag=lag)
+        return Look(layout, Batch(at, reads, over, current, of_sessions), more=room <= 0, lag=lag)
 
     async def _newest(self, snapshot: Snapshot) -> dict[str, list[Row]]:
         """The newest rows of the mutable tables; of one that is not there, none."""
@@ -195,10 +203,10 @@ class Reader:
         return list(dict.fromkeys(key for row in rows if isinstance(key := row[place], str) and key))
 
     async def _present(self, snapshot: Snapshot, table: Table) -> frozenset[str]:
-        """The columns that a mutable table has; none where it is not there, or has no id."""
+        """The columns that a mutable table has; none where it is not there, or has no id, or is left out."""
         info = await snapshot.table(table.name)
         columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
-        return columns if "id" in columns else frozenset()
+        return columns if table.cursor in columns and not (table.own and unusable(table, info)) else frozenset()
 
     async def _above(self, snapshot: Snapshot, table: Table, layout: Layout, limit: int) -> list[Row]:
         cursor = self.state.tables[table.name].cursor
@@ -307,31 +315,39 @@ class Reader:
         Raises:
             SourceError: the source cannot be read now; the scan is to be begun anew with a fresh state.
         """
-        scan = Scan(self.engine, self.schema.only(metrics), self.rules, first=first)
+        fresh = self._fresh(metrics)
+        scan = Scan(self.engine, self.schema.only(metrics), self.rules, first=first, fresh=fresh)
         at = self.clock()
         bounds = {name: table.cursor for name, table in self.state.tables.items()}
-        if first:
+        if scan.fresh:
             async with self.source.snapshot() as snapshot:
                 present = (await self.layout(snapshot)).present
-                bounds = {name: await snapshot.stable_max(name) for name in present}
-        needed = set(self._needed(metrics)) if not first else {table.name for table in self.schema.tables}
+                bounds |= {name: await snapshot.stable_max(name) for name in scan.fresh.intersection(present)}
+        needed = scan.fresh.union(self._needed(metrics))
         for table in self.schema.tables:
             upto = bounds.get(table.name)
             if table.name in needed and upto is not None:
                 await self._scan_table(scan, table, upto)
         await self._finish(scan, at)
 
+    def _fresh(self, metrics: Iterable[Metric]) -> list[str]:
+        """The user's own tables that were never read, and from which nothing is made but these metrics."""
+        names = {metric.name for metric in metrics}
+        made = {feed.table.name for m in self.schema.counted if m.name not in names for feed in m.feeds}
+        never = {name for name, table in self.state.tables.items() if table.cursor is None}
+        return [table.name for table in self.schema.tables if table.own and table.name in never - made]
+
     def _needed(self, metrics: Sequence[Metric]) -> Iterable[str]:
         """The tables a scan of ``metrics`` reads: their own, and for sessions all that make up a session."""
         feeds = [feed for metric in metrics for feed in metric.feeds]
-        if any(feed.table.virtual for feed in feeds):
-            return [table.name for table in self.schema.tables if table.is_sessions or table.session]
-        sessions = [table.name for table in self.schema.tables if table.is_sessions]
-        return [*sessions, *(feed.table.name for feed in feeds)]
+        whole = any(feed.table.virtual for feed in feeds)
+        named = whole or any(feed.table.session for feed in feeds)
+        of_sessions = [t.name for t in self.schema.tables if (named and t.is_sessions) or (whole and t.session)]
+        return [*of_sessions, *(feed.table.name for feed in feeds)]
 
     async def _scan_table(self, scan: Scan, table: Table, upto: int) -> None:
         cursor: int | None = None
-        dense_from = await self._dense_from(table) if scan.first else None
+        dense_from = await self._dense_from(table) if table.name in scan.fresh else None
         read = 0
         while True:
             async with self.source.snapshot() as snapshot:
@@ -379,13 +395,47 @@ class Reader:
 
 def unusable(table: Table, info: TableInfo | None) -> str:
     """Why the table is left out whole; the empty string where it can be read."""
+    if table.own:
+        return unusable_own(table, info)
     if info is None:
         return "no such table"
     columns = {column.name.lower() for column in info.columns}
-    needed = ["id", *(stored_in(table.column(name)) for name in table.identity)]
+    needed = [table.cursor, *(stored_in(table.column(name)) for name in table.identity)]
     missing = [name for name in needed if name not in columns]
     if missing:
         return f"no column {', '.join(missing)}, by which rows are known"
     if not info.autoincrement:
         return "its id is no INTEGER PRIMARY KEY AUTOINCREMENT: ids may be given twice"
     return ""
+
+
+def none_of(tables: Iterable[Table], left_out: Mapping[str, str]) -> str:
+    """That every table is left out; of the user's own ones with the reason."""
+    named = [f"{table.name} ({left_out[table.name]})" if table.own else table.name for table in tables]
+    return f"none of the tables it should have: {', '.join(named)}"
+
+
+def unusable_own(table: Table, info: TableInfo | None) -> str:
+    """Why a table that the configuration declares is left out, and where that names what it lacks."""
+    if info is None:
+        return f"no such table{_given(table, '')}"
+    columns = {column.name.lower() for column in info.columns}
+    needed = dict.fromkeys((table.cursor, *(stored_in(column) for column in table.columns)))
+    if missing := [f"{name}{_given(table, name)}" for name in needed if name not in columns]:
+        return f"no column {', '.join(missing)}"
+    if not table.identity:
+        return ""  # only its newest rows are looked at
+    if not info.integer_key or info.primary_key[0].lower() != table.cursor:
+        return f"its cursor {table.cursor} is no INTEGER PRIMARY KEY{_given(table, table.cursor)}"
+    if not (info.autoincrement or table.append_only):
+        return (
+            f"its cursor {table.cursor} is no AUTOINCREMENT: ids may be given twice; where its newest rows are never "
+            f"deleted say append_only: true{_given(table, table.cursor)}"
+        )
+    return ""
+
+
+def _given(table: Table, column: str) -> str:
+    """Where the configuration names a table's column; the table itself for the empty string."""
+    where = table.given.get(column) or table.given.get("")
+    return f" ({where})" if where else ""

@@ -23,12 +23,14 @@ from exporter.spec import (
     Lacks,
     Metric,
     Number,
+    OneOf,
     Outcome,
     Part,
     Plus,
     Project,
     Reading,
     Table,
+    stored_in,
 )
 from exporter.telemetry import DECLARATIONS, OUTCOMES, SHORT_BUCKETS_S, Declaration
 
@@ -129,6 +131,14 @@ _OWN_LABELS: Final[Mapping[str, str]] = {
 }
 _OWN_VALUES: Final[Mapping[str, tuple[str, ...]]] = {"outcome": OUTCOMES}
 
+_TOPICS: Final[Mapping[str, str]] = {
+    "orchestration_exporter_": "The exporter on a source",
+    "orchestration_ledger_": "The ledger",
+    "orchestration_budget_": "Budgets",
+    "orchestration_model_": "Models",
+}
+"""What metrics that are not made from rows are about, by how their names begin."""
+
 _PROCESS = """\
 Where the system has a `/proc`, client_python's `process_*` follow: CPU, memory, start time, open files.
 """
@@ -152,15 +162,15 @@ def render(metrics: Sequence[Metric]) -> str:
 def tables_of(metric: Metric) -> tuple[str, ...]:
     """The names of the tables that a metric is made from."""
     found = [feed.table.label for feed in metric.feeds]
-    if isinstance(metric, Gauge) and metric.table is not None:
-        found.append(metric.table.label)
+    if isinstance(metric, Gauge):
+        found += [table.label for table in (metric.table, *(current.table for current in metric.of)) if table]
     return tuple(dict.fromkeys(found))
 
 
 def _topic(metric: Metric) -> str:
     if tables := tables_of(metric):
         return f"From {' and '.join(map(_code, tables))}"
-    return "The exporter on a source" if metric.name.startswith("orchestration_exporter_") else "The source"
+    return next((topic for start, topic in _TOPICS.items() if metric.name.startswith(start)), "The source")
 
 
 def _overview(topics: Mapping[str, Sequence[Metric]]) -> str:
@@ -232,6 +242,7 @@ def _origins(metric: Metric) -> Iterator[str]:
         )
     if isinstance(metric, Gauge):
         rows = f"`{metric.table.label}`, " if metric.table else ""
+        rows += f"{_number(metric.table, metric.column)} of " if metric.table and metric.column else ""
         yield from (_current(current) for current in metric.of)
         yield f"{rows}{_READINGS[metric.reading]}"
     elif not metric.feeds:
@@ -242,8 +253,8 @@ def _current(current: Current) -> str:
     columns = " plus ".join(_number(current.table, name) for name in current.value)
     fixed = [f"`{name}` {_code(value.value)}" for name, value in current.labels.items() if isinstance(value, Const)]
     which = "the rows of active sessions, added up"
-    if current.newest_per:
-        which = f"the newest row of each {' and '.join(map(_code, current.newest_per))}"
+    if current.newest_per is not None:
+        which = f"the newest row of each {' and '.join(map(_code, current.newest_per)) or 'table'}"
     most = f", the {current.most[1]} with the highest `{current.most[0]}`" if current.most else ""
     return f"{columns}: {which}{most}" + (f": {', '.join(fixed)}" if fixed else "")
 
@@ -264,7 +275,8 @@ def _number(table: Table, name: str) -> str:
     declared = table.column(name)
     if table.virtual or not isinstance(declared, Number):
         return _column(table, name)
-    return f"{_column(table, name)} ({declared.minimum:,.0f} to {declared.maximum:,.0f})"
+    scaled = f" times {declared.scale:g}" if declared.scale != 1.0 else ""
+    return f"{_column(table, name)}{scaled} ({declared.minimum:,.0f} to {declared.maximum:,.0f})"
 
 
 def _column(table: Table, name: str) -> str:
@@ -273,7 +285,7 @@ def _column(table: Table, name: str) -> str:
     declared = table.column(name)
     if isinstance(declared, Json):
         return f"`{table.name}.{declared.column}` at `{declared.path}`"
-    return f"`{table.name}.{name}`"
+    return f"`{table.name}.{stored_in(declared)}`"
 
 
 def _condition(table: Table, where: Sequence[Is]) -> str:
@@ -317,6 +329,8 @@ def _made_from(value: LabelValue, table: Table) -> str:
     match value:
         case Col(column):
             return _column(table, column)
+        case OneOf(column, _):
+            return f"{_column(table, column)} where it is one of them, else `unknown`"
         case Part(column, index):
             return f"{_column(table, column)} {('before', 'after')[index]} its first dot"
         case FirstOf(choices):

@@ -8,22 +8,25 @@ from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from exporter.budgets import Budget
-from exporter.config import BudgetSettings, Settings, SourceSettings
+from exporter.config import BudgetSettings, ConfigError, Settings, SourceSettings
 from exporter.context import Rules
 from exporter.groups import Caps
 from exporter.labels import without_label
 from exporter.localtime import Calendar
 from exporter.models import POOL, Models
+from exporter.owntables import extended
 from exporter.spec import Counter, Escalation, Gauge, Ledger, Metric, Schema
+from exporter.state import State
 from exporter.values import label_text
 
 
-def schema_of(settings: Settings, schema: Schema) -> Schema:
-    """The schema without the labels that the settings drop.
+def schema_of(settings: Settings, schema: Schema, source: str | None = None) -> Schema:
+    """The schema with the own tables of a source (None: of all), without the labels that the settings drop.
 
     Raises:
         SpecError: a metric or label to drop is not there, or cannot be dropped.
     """
+    schema = extended(schema, settings.tables, source)
     dropped = settings.labels.drop
     metrics = {metric.name: _without(metric, dropped.get(metric.name, ())) for metric in schema.counted}
     return schema.only(_knowing(metric, metrics) for metric in metrics.values())
@@ -108,12 +111,12 @@ def fingerprint(metric: Metric, rules: Rules, schema: Schema) -> str:
     """The digest of all that makes the metric's numbers: its declaration and, where it counts rows, the rules.
 
     What sessions add up from their events makes the metrics of their ends; the tiers make escalations; the time zone
-    makes the ledger.
+    makes the ledger; what rows of an own table are known by, what is read of it.
     """
     if not metric.feeds:
         return metric.fingerprint()
     virtual = {feed.table.name for feed in metric.feeds if feed.table.virtual}
-    tallies = [table.tally for table in schema.tables] if schema.ends.name in virtual else []
+    tallies = [table.tally for table in schema.tables if not table.own] if schema.ends.name in virtual else []
     escalation: Escalation | None = schema.escalation if schema.escalation.found.name in virtual else None
     timeouts = (rules.idle_timeout_s, rules.in_flight_timeout_s)
     made_by: tuple[object, ...] = (timeouts, str(rules.zone), repr(rules.caps), repr(tallies))
@@ -122,6 +125,24 @@ def fingerprint(metric: Metric, rules: Rules, schema: Schema) -> str:
     if escalation is not None:
         declared = (escalation.model, escalation.task, escalation.reason, escalation.unavailable)
         made_by = (*made_by, sorted(rules.models.tiers.items()), declared)
+    if own := [feed.table for feed in metric.feeds if feed.table.own]:
+        made_by = (*made_by, [(table.cursor, table.identity) for table in own])
     if isinstance(metric, Ledger):
         made_by = (*made_by, rules.calendar.name)
     return metric.fingerprint(made_by=made_by)
+
+
+def check_zone(state: State, schema: Schema, rules: Rules, *, rebuild: bool) -> None:
+    """Hold that the days of a ledger that was kept are those of the configured zone; ``rebuild`` has it made anew.
+
+    Raises:
+        ConfigError: they are another zone's.
+    """
+    name, ledger = rules.calendar.name, schema.ledger
+    if ledger is None or ledger.name not in state.fingerprints:
+        return
+    if rebuild:
+        del state.fingerprints[ledger.name]
+    elif state.ledger.zone != name:
+        rule = f"the ledger that is kept has the days of {state.ledger.zone}: --rebuild-ledger makes it anew"
+        raise ConfigError("time_zone", name, rule)

@@ -7,7 +7,7 @@ scan of single metrics leaves those alone and ends at the cursors. Rows come a t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from exporter.advance import WAIT_S, Engine, Events
 from exporter.context import Context, Rules
@@ -25,19 +25,25 @@ from exporter.state import Buckets, Cell, Flight, Labels, Row, State
 class Scan:
     """Takes in all rows, then settles what only all rows together can tell.
 
-    ``first`` scans set up the state; others fill the metrics of their schema only. Call ``take`` for every batch of
-    every table, then ``finish``, then ``adopt`` with the rows that ``finish`` asks for.
+    ``first`` scans set up the state; others fill the metrics of their schema only, but for the tables that are
+    ``fresh``, which they set up. Call ``take`` for every batch of every table, then ``finish``, then ``adopt`` with the
+    rows that ``finish`` asks for.
     """
 
-    def __init__(self, engine: Engine, schema: Schema, rules: Rules, *, first: bool) -> None:
+    def __init__(
+        self, engine: Engine, schema: Schema, rules: Rules, *, first: bool, fresh: Collection[str] = ()
+    ) -> None:
         self.engine = engine
         self.state: State = engine.state
         self.schema = schema
         self.rules = rules
         self.first = first
+        self.fresh = frozenset(table.name for table in schema.tables) if first else frozenset(fresh)
+        """The tables of which every row is new."""
         self.candidates = Candidates()
         self.ledger = Ledger()
-        self.context = Context(self.state, schema, rules, self.candidates, again=not first, ledger=self.ledger)
+        counted = () if first else {table.name for table in (*schema.tables, *schema.virtual)} - self.fresh
+        self.context = Context(self.state, schema, rules, self.candidates, again=counted, ledger=self.ledger)
         self.book = SessionBook(self.context, Sessions(bulk=True))
         finder = Finder(self.context, schema.escalation)
         self.escalations = ScannedEscalations(finder, self.book.sessions, rules.in_flight_timeout_s)
@@ -59,7 +65,7 @@ class Scan:
         if not rows:
             return
         self.context.keeper.begin(at)
-        if self.first:
+        if table.name in self.fresh:
             self._remember(table, rows, dense_from)
             self.state.add(self.engine.own.rows_read, (table.label,), len(rows))
         if table.is_sessions:
@@ -89,7 +95,7 @@ class Scan:
         found = self.context.event_times(table, rows, at, reject=True)
         booked = self._booked(table, rows, found, at)
         self._begun.setdefault(table.name, (rows[0][0], booked[0]))  # type: ignore[arg-type]
-        if self.first:
+        if table.name in self.fresh:
             self._reach(table, rows, found, at)
         keys = self.context.column(table, rows, table.session)
         slots = self.book.sessions.find(keys)
@@ -143,7 +149,7 @@ class Scan:
 
     def _in_flight(self, table: Table, events: Events, no_result: set[int], at: float) -> set[int]:
         """The positions of the rows that do not count yet: those that the state has in flight, or will have."""
-        if not self.first:
+        if table.name not in self.fresh:
             flights = self.state.tables[table.name].flights
             return {n for n, row in enumerate(events.rows) if row[0] in flights} if flights else set()
         timeout = self.rules.in_flight_timeout_s
@@ -151,8 +157,8 @@ class Scan:
         return waiting | {n for n in no_result if events.times[n] + timeout > at}
 
     def _keep(self, table: Table, events: Events, at: float) -> None:
-        """Let the counters of rows in flight be born; the first scan puts them into the state."""
-        if self.first:
+        """Let the counters of rows in flight be born; rows that are new go into the state."""
+        if table.name in self.fresh:
             for row, time, project in zip(events.rows, events.times, events.projects, strict=True):
                 self.state.set_flight(table.name, row[0], Flight(row, time, at, project, project is None))  # type: ignore[arg-type]
         known = [

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -23,8 +23,10 @@ from exporter import logs
 from exporter.config import ConfigError, Settings
 from exporter.options import LISTEN_ADDRESS, Model, OperationError
 from exporter.settingtypes import reachable
+from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
+from exporter.web.pages import Windows
 
 log = logs.get(__name__)
 
@@ -32,6 +34,7 @@ log = logs.get(__name__)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGE_BYTES = 128 * 1024
 
+_NICE = 10
 _FINISH_REQUESTS_S = 3.0
 _EXIT_S = 4.5
 
@@ -122,21 +125,27 @@ async def serve(
     poller: Running,
     telemetry: Telemetry,
     load: Callable[[], Settings],
+    windows: Windows | None = None,
+    metrics: Sequence[Metric] = (),
     announce: Callable[[str], None] = lambda url: None,
     beside: Job | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish the scrapes in hand.
 
     ``load`` reads the settings anew at SIGHUP. ``announce`` is told the address of the page when it can be
-    reached. ``beside`` runs as long as the pollers.
+    reached. ``windows`` are what the pages look at the sources through, ``metrics`` what they explain. ``beside``
+    runs as long as the pollers.
 
     Raises:
         ListenError: an address is taken, or none of this machine's.
         ExceptionGroup: a poller, or what runs beside it, failed.
     """
+    give_way()
     give_memory_back()
     reload = Reloader(settings, load=load, apply=poller.apply, telemetry=telemetry)
-    app = make_app(settings=settings.web, poller=poller, telemetry=telemetry, reload=reload)
+    app = make_app(
+        settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows, metrics=metrics
+    )
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -151,6 +160,15 @@ async def serve(
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+def give_way() -> None:
+    """Let the platform have the CPU first, where both want it.
+
+    [A writer that commits as fast as it can, on two cores of which one is busy, is slowed by 8% instead of 26 to 47.]
+    """
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
 
 
 def give_memory_back() -> None:

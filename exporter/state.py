@@ -8,14 +8,12 @@ only that. Nothing here reads a database, a file or a clock.
 from __future__ import annotations
 
 import json
-from array import array
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.ledger import Ledger
-from exporter.memory import Digests, Memory
+from exporter.memory import Digests, Memory, dump_rows, load_rows
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
 
@@ -106,10 +104,16 @@ class TableState:
 class State:
     """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down."""
 
-    def __init__(self, tables: Iterable[Table], *, newest: int | None = None, every: int | None = None) -> None:
+    def __init__(self, tables: Sequence[Table], *, newest: int | None = None, every: int | None = None) -> None:
         given = {"newest": newest, "every": every}
         sizes = {name: size for name, size in given.items() if size is not None}
         self.tables = {table.name: TableState(Memory(len(table.identity), **sizes)) for table in tables}
+        self.forgotten: set[str] = set()
+        """The user's own tables that were known by other columns when the state was written: read from the start."""
+        self._shapes = {table.name: _shape(table) for table in tables}
+        self._own = {table.name for table in tables if table.own}
+        self._columns: dict[str, list[str]] = {}
+        """Of each table the columns that rows in flight were written with."""
         self.sessions = Sessions()
         self.series: dict[str, dict[Labels, Series]] = {}
         self.admitted: dict[str, dict[str, None]] = {}
@@ -177,6 +181,13 @@ class State:
         self.fingerprints.pop(metric, None)
         self.published.discard(metric)
 
+    def remove(self, series: Series) -> None:
+        """Forget a series."""
+        del self.series[series.metric][series.labels]
+        self.removed_series.add((series.metric, series.labels))
+        self.changed_series.discard(series)
+        self.held.discard(series)
+
     def release(self, series: Iterable[Series]) -> None:
         """Show these series' values from now on."""
         for found in series:
@@ -216,7 +227,7 @@ class State:
 
     def snapshot(self) -> bytes:
         """All of it."""
-        memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
+        memories = {name: table.memory.dump() for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
             "at": self.at,
@@ -242,7 +253,7 @@ class State:
         meta = {key: value for key, value in self._meta().items() if value != self._written.get(key)}
         record = {
             "meta": meta,
-            "read": [[name, list(ids), list(map(list, rows)), sparse] for name, ids, rows, sparse in self._memories],
+            "read": [[name, *dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
             "series": [_dump_series(found) for found in self.changed_series],
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
@@ -271,6 +282,7 @@ class State:
             "first_publish": self.first_publish,
             "vendors": {model: list(found) for model, found in self.vendors.items()},
             "zone": self.ledger.zone,
+            "shapes": self._shapes,
         }
 
     def _dump_flight(self, table: str, id_: int) -> object:
@@ -297,14 +309,18 @@ class State:
                 raise StateError(f"record {number} of the state cannot be read: {exc!r}") from exc
         self.held = {found for series in self.series.values() for found in series.values() if not found.released}
         self._clear()
+        if self._columns != {name: columns for name, (_, columns) in self._shapes.items()}:
+            self._written.pop("shapes")  # the next delta says by which columns its rows are written
 
     def _apply(self, content: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
+        self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
-            if name in self.tables:
-                _load_memory(self.tables[name].memory, written)
+            if self._takes(name):
+                self.tables[name].memory.load(written)
         for name, ids, rows, sparse in content.get("read", ()):
-            if name in self.tables:
-                self.tables[name].memory.add(ids, [tuple(row) for row in rows], sparse=sparse)
+            if self._takes(name):
+                memory = self.tables[name].memory
+                memory.add(*load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
         self.at = content.get("at", self.at)
         for metric, labels in content.get("removed", ()):
@@ -325,19 +341,43 @@ class State:
             self.ledger.load(content["ledger"])
         self.ledger.apply(content.get("booked", ()))
 
+    def _takes(self, table: str) -> bool:
+        """Whether what was written of the table is taken up."""
+        return table in self.tables and table not in self.forgotten
+
+    def _apply_shapes(self, written: Mapping[str, Any]) -> None:
+        """Go by the columns that what follows was written with."""
+        for name, (known_by, columns) in written.items():
+            self.forgotten.discard(name)
+            if name in self._shapes and known_by != self._shapes[name][0]:
+                if name not in self._own:
+                    raise StateError(f"the rows of {name} are known by other columns: {known_by}")
+                self.forgotten.add(name)
+            if name in self._shapes:
+                self._columns[name] = columns
+
+    def _fitted(self, table: str, row: Sequence[object]) -> Row:
+        """A row in flight with the columns that the table has now; None in those it was not read with."""
+        wanted = self._shapes[table][1]
+        columns = self._columns.get(table, wanted)
+        if columns == wanted:
+            return tuple(row)
+        found = dict(zip(columns, row[1:], strict=True))
+        return (row[0], *(found.get(name) for name in wanted))
+
     def _apply_flight(self, table: str, id_: int, written: Any) -> None:
-        if table not in self.tables:
+        if not self._takes(table):
             return
         flights = self.tables[table].flights
         if written is None:
             flights.pop(id_, None)
             return
         row, *rest = written
-        flights[id_] = Flight(tuple(_unjson(value) for value in row), *rest)
+        flights[id_] = Flight(self._fitted(table, [_unjson(value) for value in row]), *rest)
 
     def _apply_meta(self, meta: Mapping[str, Any]) -> None:
         for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
-            if name in self.tables:
+            if self._takes(name):
                 table = self.tables[name]
                 table.cursor, table.top, table.newest_time = cursor, top, newest_time
                 table.rewind = None if rewind is None else Rewind(*rewind)
@@ -357,6 +397,12 @@ def _encode(record: Mapping[str, object]) -> bytes:
     return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
+def _shape(table: Table) -> list[list[Any]]:
+    """What rows of the table are known, timed and final by, and the columns they are read with."""
+    known_by = [table.cursor, table.time, table.final_when, *table.identity]
+    return [known_by, [column.name for column in table.columns]]
+
+
 def _dump_series(found: Series) -> list[object]:
     return [found.metric, list(found.labels), found.released, found.dump()]
 
@@ -369,23 +415,6 @@ def _dump_flight(flight: Flight) -> list[object]:
 def _dump_table(table: TableState) -> list[object]:
     rewind = table.rewind and [table.rewind.known, table.rewind.next, table.rewind.newest_time]
     return [table.cursor, table.top, table.newest_time, rewind]
-
-
-def _dump_memory(memory: Memory) -> list[object]:
-    return [
-        b64encode(memory.ids.tobytes()).decode("ascii"),
-        b64encode(memory.digests.tobytes()).decode("ascii"),
-        sorted(memory.sparse),
-    ]
-
-
-def _load_memory(memory: Memory, written: Any) -> None:
-    ids, digests, sparse = written
-    memory.ids = array("q", b64decode(ids))
-    memory.digests = array("Q", b64decode(digests))
-    if len(memory.digests) != len(memory.ids) * memory.width:
-        raise ValueError(f"{len(memory.digests)} digests of {len(memory.ids)} rows: not {memory.width} each")
-    memory.sparse = set(sparse)
 
 
 def _json(value: object) -> object:

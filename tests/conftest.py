@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.browser import Browser, wanted_browser
 from tests.realtools import (
     NOT_RUN,
     NOT_RUN_FILE,
@@ -24,6 +25,8 @@ from tests.realtools import (
     wanted_prometheus,
 )
 
+REAL = frozenset(("prometheus_tools", "alertmanager_tools", "browser"))
+"""The fixtures that give a test real programs."""
 StartPrometheus = Callable[..., Awaitable[Prometheus]]
 
 
@@ -63,6 +66,15 @@ def amtool(alertmanager_tools: AlertTools) -> Path:
     return alertmanager_tools.amtool
 
 
+@pytest.fixture(scope="session", params=wanted_browser(), ids=str)
+def browser(request: pytest.FixtureRequest) -> Browser:
+    """A real Chromium, with axe-core to look at pages with."""
+    if isinstance(request.param, Missing):
+        _cannot_run(request.param)
+    assert isinstance(request.param, Browser)
+    return request.param
+
+
 @pytest.fixture
 async def start_prometheus(prometheus_tools: Tools, tmp_path: Path) -> AsyncIterator[StartPrometheus]:
     """Give a function that starts a Prometheus, with the options of `Prometheus`; all stop with the test."""
@@ -87,13 +99,13 @@ def _cannot_run(missing: Missing) -> NoReturn:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a real program as `real`."""
     for item in items:
-        if {"prometheus_tools", "alertmanager_tools"} & set(getattr(item, "fixturenames", ())):
+        if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Hold a test that is marked `real` by hand, and finds Prometheus itself, to the same rule."""
-    uses_fixture = {"prometheus_tools", "alertmanager_tools"} & set(getattr(item, "fixturenames", ()))
+    uses_fixture = REAL & set(getattr(item, "fixturenames", ()))
     if item.get_closest_marker("real") and not uses_fixture:
         for missing in (wanted for wanted in wanted_prometheus() if isinstance(wanted, Missing)):
             _cannot_run(missing)

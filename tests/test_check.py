@@ -159,8 +159,8 @@ async def test_a_missing_table_is_a_warning_with_what_goes_with_it(tmp_path: Pat
     gone, less = line.split("; ")[1:]
     assert "orchestration_mcp_tool_calls_total" in gone
     assert "orchestration_cost_usd_total" not in gone
-    both = ("cost_usd_total", "baseline_cost_usd_total", "unpriced_events_total")
-    assert less == "less in: " + ", ".join(f"orchestration_{name}" for name in both)
+    less_in = ("cost_usd_total", "baseline_cost_usd_total", "unpriced_events_total")
+    assert less == f"less in: {', '.join(f'orchestration_{name}' for name in less_in)}"
 
 
 async def test_without_both_tables_a_metric_of_both_is_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -161,9 +162,12 @@ BAD_FILES = [
     ("web: {telemetry_path: metrics}", 'c.yml:1 web.telemetry_path: "metrics": ' + URL_PATH.format("/metrics")),
     ("web: {telemetry_path: /}", 'c.yml:1 web.telemetry_path: "/": ' + URL_PATH.format("/metrics")),
     ("web: {telemetry_path: '/{x}'}", 'c.yml:1 web.telemetry_path: "/{x}": ' + URL_PATH.format("/metrics")),
-    (
-        "web: {telemetry_path: /-/ready}",
-        'c.yml:1 web.telemetry_path: "/-/ready": must not be one of the exporter\'s other routes',
+    *(
+        (
+            f"web: {{telemetry_path: {path}}}",
+            f'c.yml:1 web.telemetry_path: "{path}": must not be one of the exporter\'s other routes',
+        )
+        for path in ("/-/ready", "/docs", "/sessions", "/sessions/x")
     ),
     ("web: {route_prefix: x}", 'c.yml:1 web.route_prefix: "x": ' + URL_PATH.format("/exporter")),
     ("web: {route_prefix: /a/../b}", 'c.yml:1 web.route_prefix: "/a/../b": ' + URL_PATH.format("/exporter")),
@@ -446,7 +450,7 @@ BEYOND_THE_SCHEMA = (
         "poll_interval: 2h",
         "session_idle_timeout: 0s",
         "new_series_hold: 2h",
-        "/-/ready",
+        *("/-/ready", "/docs", "/sessions"),
     ),
     *("orchestration_handoff_total", "[outcome]", "[agent]", "{model: a}", "{job: a}", "name: b"),
 )
@@ -555,6 +559,8 @@ def test_the_schema_describes_every_setting() -> None:
 
 OWN: Mapping[str, type[BaseModel]] = {
     "once": commands.OnceOptions,
+    "check": commands.CheckOptions,
+    "explain": commands.ExplainOptions,
     "health": commands.HealthOptions,
     "indexes": commands.IndexesOptions,
     "demo": commands.DemoOptions,
@@ -586,6 +592,13 @@ def row_of(option: Option) -> list[str]:
     key = f"`{'.'.join(option.path)}`" if option.in_file else "–"
     default = default_of(Settings, option.path) if option.in_file else "–"
     return [key, f"`{option.flag}`" if option.flag else "–", f"`{option.variable}`", default]
+
+
+def test_the_schema_that_is_kept_is_the_schema() -> None:
+    """docs/config.schema.json is what `config-schema` prints: editors are pointed at it."""
+    kept = (DOCS.parent / "config.schema.json").read_text()
+
+    assert kept == json.dumps(config.json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 def test_the_docs_have_every_setting_with_its_names_and_default() -> None:
@@ -631,7 +644,9 @@ def test_the_examples_in_the_docs_are_right(tmp_path: Path) -> None:
 
     found = [load(example, folder=tmp_path).sources for example in examples]
 
-    assert [[source.labels["tenant"] for source in sources] for sources in found] == [["acme"], ["acme", "globex"]]
+    named = [[source.labels["tenant"] for source in sources] for sources in found if sources]
+    assert named == [["acme"], ["acme", "globex"]]
+    assert len(found) == len(named) + 2  # models, budgets
 
 
 def test_the_errors_in_the_docs_are_right(tmp_path: Path) -> None:

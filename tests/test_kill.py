@@ -25,7 +25,7 @@ import pytest
 
 from exporter.demo.schema import TABLES
 from tests.processes import Demo, Serving, of_rows, until
-from tests.running import Shown
+from tests.running import DEADLINE_S, Shown
 from tests.sqlite_platform import PLATFORM, Child, running
 
 # ── what the platform has committed, by plain SQL ────────────────────────────────────────────────────────────
@@ -35,14 +35,8 @@ _DONE = "FROM handoff_events WHERE success IS NOT NULL"
 _AGENTS = "FROM subagent_invocations WHERE agent_type IS NOT 'mcp_tool'"
 _TOOLS = "FROM subagent_invocations WHERE agent_type = 'mcp_tool'"
 _SPENT = "CASE agent_type WHEN 'mcp_tool' THEN 'tool' ELSE 'subagent' END"
-_TABLES = (
-    "orchestration_sessions",
-    "handoff_events",
-    "subagent_invocations",
-    "task_outcomes",
-    "routing_decisions",
-    "claude_code_hooks",
-)
+_EVENTS = ("handoff_events", "subagent_invocations", "task_outcomes", "routing_decisions", "claude_code_hooks")
+_TABLES = ("orchestration_sessions", *_EVENTS, "model_performance", "live_activities")
 COMMITTED: Mapping[tuple[str, tuple[str, ...]], str] = {
     ("orchestration_sessions_started_total", ("project",)): "SELECT project_name, count(*) FROM orchestration_sessions",
     ("orchestration_handoffs_total", ("model", "outcome")): f"SELECT target_model, {_OUTCOME}, count(*) {_DONE}",
@@ -78,6 +72,20 @@ COMMITTED: Mapping[tuple[str, tuple[str, ...]], str] = {
         "SELECT error_type, count(*) FROM task_outcomes WHERE success = 0"
     ),
     ("orchestration_task_cost_usd_total", ("model",)): "SELECT model_used, sum(cost) FROM task_outcomes",
+    ("orchestration_subagent_spawns_total", ("parent", "agent")): (
+        f"SELECT coalesce(parent_agent, 'unknown'), agent_name, count(*) {_AGENTS}"
+    ),
+    ("orchestration_routing_decisions_total", ("model", "complexity")): (
+        "SELECT selected_model, task_complexity, count(*) FROM routing_decisions"
+    ),
+    ("orchestration_model_calls_total", ("model", "task_type")): (
+        "SELECT model_name, task_type, count(*) FROM model_performance"
+    ),
+    ("orchestration_model_call_errors_total", ("model",)): "SELECT model_name, sum(error_count) FROM model_performance",
+    ("orchestration_hook_executions_total", ("hook", "outcome")): (
+        f"SELECT hook_type, {_OUTCOME}, count(*) FROM claude_code_hooks"
+    ),
+    ("orchestration_activities_total", ("event",)): "SELECT event_type, count(*) FROM live_activities",
     ("orchestration_exporter_rows_read_total", ("table",)): " UNION ALL ".join(
         f"SELECT '{table}', count(*) FROM {table}" for table in _TABLES
     ),
@@ -232,7 +240,7 @@ class Victim:
         self.mark[0] = PHASES.index("starting")
         self.serving.launch()
         if aim in ("first scan", "save snapshot"):
-            self._wait(aim, "idle")
+            self._wait(aim, "idle", most_s=DEADLINE_S)
         elif aim != "starting":
             self._scraped()
             self._wait(aim)
@@ -259,9 +267,9 @@ class Victim:
             time.sleep(self.rng.uniform(0.0, 0.3))
             self.scrape()
 
-    def _wait(self, *phases: str) -> None:
+    def _wait(self, *phases: str, most_s: float = AIM_S) -> None:
         """Return in one of these phases, or when none came for long enough."""
-        deadline = time.monotonic() + AIM_S
+        deadline = time.monotonic() + most_s
         while self.phase not in phases and time.monotonic() < deadline:
             time.sleep(0)
 
@@ -330,7 +338,7 @@ def test_fifty_kills(tmp_path: Path, mark: mmap.mmap, capsys: pytest.CaptureFixt
 def late_rows(database: Path) -> None:
     """The platform commits the rows of sessions that had none yet: their events wait for them, up to a minute."""
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        events = " UNION ".join(f"SELECT session_id FROM {table}" for table in _TABLES[1:])
+        events = " UNION ".join(f"SELECT session_id FROM {table}" for table in _EVENTS)
         connection.execute(
             "INSERT INTO orchestration_sessions (session_id, project_name) "
             f"SELECT session_id, 'late' FROM ({events}) "

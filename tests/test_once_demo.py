@@ -65,17 +65,21 @@ def test_once_equals_sql(family: str, oracle: Oracle, page: dict[str, Family]) -
 
 
 def test_the_demo_exercises_every_family(database: Path) -> None:
-    """While work goes on each has a value above 0, and each that is split by outcome has failures."""
+    """While work goes on each has a value above 0 that can have one, and each that is split by outcome has failures."""
     with looking(database, NOW) as oracle:
         idle = [family for family in FAMILIES if not any(value > 0 for value in oracle.series(family).values())]
         spared = [family for family in FAMILIES if {"success", "completed"} & outcomes(oracle, family)]
-        lacking = [family for family in spared if not {"failure", "failed"} & outcomes(oracle, family)]
+        lacking = [family for family in spared if not {"failure", "partial"} & outcomes(oracle, family)]
         rejected = oracle.rows("exporter_rows_rejected_total")
 
-    assert idle == []
+    assert set(idle) <= QUIET
     assert spared
     assert lacking == []
     assert rejected == []
+
+
+QUIET = {"mcp_tool_cost_usd_total", "token_budgets_exhausted"}
+"""Tool calls have no price; of the sessions that are open at the end few have used up their budget, or none."""
 
 
 def outcomes(oracle: Oracle, family: str) -> set[str]:

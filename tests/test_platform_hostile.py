@@ -38,6 +38,7 @@ NOW_S = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 ALL_OVER_S = 2 * 86400.0
 REJECTED = "orchestration_exporter_rows_rejected_total"
 READ = "orchestration_exporter_rows_read_total"
+ESCALATIONS = "orchestration_handoff_escalations_total"
 ROWS = {
     "orchestration_sessions": 1500,
     "handoff_events": 6000,
@@ -45,14 +46,15 @@ ROWS = {
     "task_outcomes": 4000,
     "routing_decisions": 1500,
     "claude_code_hooks": 1500,
-    # not read yet, and no reason to stumble
+    "model_performance": 1500,
+    "live_activities": 1500,
+    # as they are now: nothing of them is counted as rejected
+    "claude_account_analysis": 200,
+    "pattern_analysis": 200,
+    "token_budgets": 200,
+    "model_capacity_thresholds": 200,
+    # not read, and no reason to stumble
     "cost_metrics": 100,
-    "claude_account_analysis": 100,
-    "pattern_analysis": 100,
-    "token_budgets": 100,
-    "model_capacity_thresholds": 100,
-    "model_performance": 100,
-    "live_activities": 100,
 }
 
 # Makes the tables, then commits one batch of a pickled file for each line it gets; its answer is how many are left.
@@ -159,6 +161,7 @@ def nested(depth: int) -> str:
 
 GOOD_JSON = (
     *("{}", "[]", "null", "5", '"text"', " {} ", '{"route_reason": "simple_coding_task"}', '{"route_reason": null}'),
+    '{"route_reason": "deepseek_unavailable"}',
     *('{"route_reason": 5}', '{"route_reason": ["a", {}]}', '{"route_reason": "\\"q\\" \\u00e9"}', nested(300)),
     *('{"mcp_server_name": "files", "mcp_tool_name": "read"}', '{"mcp_server_name": {"a": 1}}', '{"a": 1, "a": 2}'),
     '{"route_reason": "' + "r" * 10_000 + '"}',
@@ -206,18 +209,27 @@ def good_time(chance: random.Random, *, past: bool = False) -> Written:
 ODD_TIMES = mostly(0.7, one_of(NULL, b"", b"2026-11-23", *BAD_TIMES), one_of(*EPOCHS))
 TIMES = mostly(0.7, good_time, ODD_TIMES)
 
+MONEY = mostly(0.6, lambda c: Written("?", c.uniform(0, 2)), NUMBERS)
+SECONDS = mostly(0.6, lambda c: Written("?", c.expovariate(0.1)), NUMBERS)
 COLUMNS: Mapping[str, Make] = {
     "timestamp": TIMES,
     "start_time": mostly(0.7, lambda chance: good_time(chance, past=True), ODD_TIMES),
     "end_time": mostly(0.5, one_of(NULL), TIMES),
     **dict.fromkeys(("success", "execution_success"), mostly(0.6, one_of(0, 1), FLAGS)),
-    **dict.fromkeys(("cost", "savings"), mostly(0.6, lambda c: Written("?", c.uniform(0, 2)), NUMBERS)),
+    "cost": MONEY,
+    "savings": MONEY,
+    "actual_cost": MONEY,
     **dict.fromkeys(("confidence_score", "quality_score"), mostly(0.6, lambda c: Written("?", c.random()), NUMBERS)),
-    "response_time": mostly(0.6, lambda c: Written("?", c.expovariate(0.1)), NUMBERS),
-    "execution_time": mostly(0.6, lambda c: Written("?", c.expovariate(0.1)), NUMBERS),
-    "tokens_used": mostly(0.6, lambda c: Written("?", c.randrange(10_000)), NUMBERS),
+    **dict.fromkeys(("response_time", "execution_time", "actual_duration", "processing_time"), SECONDS),
+    **dict.fromkeys(
+        ("tokens_used", "actual_tokens"), mostly(0.6, lambda c: Written("?", c.randrange(10_000)), NUMBERS)
+    ),
     **dict.fromkeys(("completed_tasks", "failed_tasks"), mostly(0.6, one_of(0, 0, 1, 5), NUMBERS)),
-    **dict.fromkeys(("project_name", "task_type", "source_model", "target_model", "model_used", "agent_name"), LABELS),
+    **dict.fromkeys(("error_count", "retry_count"), mostly(0.6, one_of(0, 0, 1, 5), NUMBERS)),
+    **dict.fromkeys(("project_name", "task_type", "source_model", "model_used", "agent_name", "parent_agent"), LABELS),
+    **dict.fromkeys(("model_name", "selected_model", "task_complexity", "hook_type", "event_type"), LABELS),
+    **dict.fromkeys(("vendor", "selected_vendor", "pattern_type", "pattern_name", "period_type"), LABELS),
+    "target_model": mostly(0.4, one_of("claude-paid", "deepseek-local"), LABELS),
     **dict.fromkeys(("error_type", "mcp_server_name", "mcp_tool_name"), mostly(0.5, one_of(NULL), LABELS)),
     "agent_type": mostly(0.6, one_of("mcp_tool", "reviewer"), TEXTS),
     "metadata": JSONS,
@@ -389,17 +401,18 @@ def is_tool(row: Row) -> bool:
 
 
 def subagent_faults(row: Row) -> list[str]:
-    """Of a sub-agent or a tool: metadata and server are read of tools, tokens of sub-agents only."""
+    """Of a sub-agent or a tool: metadata and server are read of tools, the parent of sub-agents only."""
     own = (
         [json_fault(row["metadata"]), *(text_fault(row[name]) for name in ("mcp_server_name", "mcp_tool_name"))]
         if is_tool(row)
-        else [number_fault(row["tokens_used"], 1e12)]
+        else [text_fault(row["parent_agent"])]
     )
     return [
         time_fault(row["timestamp"]),
         flag_fault(row["success"]),
         number_fault(row["cost"], 1e6),
         number_fault(row["execution_time"], 1e9),
+        number_fault(row["tokens_used"], 1e12),
         *(text_fault(row[name]) for name in ("agent_type", "agent_name")),
         *own,
     ]
@@ -436,13 +449,49 @@ def session_faults(row: Row) -> list[str]:
     ]
 
 
+def routing_faults(row: Row) -> list[str]:
+    """Of a routing decision; its confidence is looked at when it is first read and when it is final, rejected once."""
+    return [
+        time_fault(row["timestamp"]),
+        flag_fault(row["execution_success"]),
+        number_fault(row["confidence_score"], 1),
+        number_fault(row["actual_cost"], 1e6),
+        number_fault(row["actual_tokens"], 1e12),
+        number_fault(row["actual_duration"], 1e9),
+        *(text_fault(row[name]) for name in ("selected_model", "task_complexity")),
+    ]
+
+
+def call_faults(row: Row) -> list[str]:
+    """Of a model's call; the vendor is nobody's label but that of a gauge."""
+    return [
+        time_fault(row["timestamp"]),
+        number_fault(row["response_time"], 1e9),
+        number_fault(row["quality_score"], 1),
+        *(number_fault(row[name], 1e6) for name in ("error_count", "retry_count")),
+        *(text_fault(row[name]) for name in ("model_name", "task_type")),
+    ]
+
+
+def hook_faults(row: Row) -> list[str]:
+    """Of a hook."""
+    return [
+        time_fault(row["timestamp"]),
+        flag_fault(row["success"]),
+        number_fault(row["processing_time"], 1e9),
+        text_fault(row["hook_type"]),
+    ]
+
+
 FAULTS: Mapping[str, Callable[[Row], Sequence[str]]] = {
     "orchestration_sessions": session_faults,
     "handoff_events": handoff_faults,
     "subagent_invocations": subagent_faults,
     "task_outcomes": task_faults,
-    "routing_decisions": lambda row: [time_fault(row["timestamp"])],
-    "claude_code_hooks": lambda row: [time_fault(row["timestamp"])],
+    "routing_decisions": routing_faults,
+    "model_performance": call_faults,
+    "claude_code_hooks": hook_faults,
+    "live_activities": lambda row: [time_fault(row["timestamp"]), text_fault(row["event_type"])],
 }
 
 
@@ -461,6 +510,9 @@ def sums(path: Path) -> dict[str, float]:
     invoked = list(rows_in(path, "subagent_invocations"))
     tools, agents = [row for row in invoked if is_tool(row)], [row for row in invoked if not is_tool(row)]
     sessions = list(rows_in(path, "orchestration_sessions"))
+    routed, calls = list(rows_in(path, "routing_decisions")), list(rows_in(path, "model_performance"))
+    hooks, activities = list(rows_in(path, "claude_code_hooks")), list(rows_in(path, "live_activities"))
+    unpriced = [row for row in (*handoffs, *agents) if row["cost"].kind == "null"]
 
     def total(rows: Sequence[Row], name: str, highest: float) -> float:
         return math.fsum(usable(row[name], highest) or 0.0 for row in rows)
@@ -496,6 +548,25 @@ def sums(path: Path) -> dict[str, float]:
         "task_errors_total": sum(map(has_failed, tasks)),
         "task_quality_score_count": known(tasks, "quality_score", 5),
         "task_cost_usd_total": total(tasks, "cost", 1e6),
+        "unpriced_events_total": sum((usable(row["tokens_used"], 1e12) or 0.0) > 0.0 for row in unpriced),
+        "subagent_spawns_total": len(agents),
+        "routing_decisions_total": len(routed),
+        "routing_results_total": len(routed),
+        "routing_confidence_ratio_count": known(routed, "confidence_score", 1),
+        "routing_result_confidence_ratio_count": known(
+            [row for row in routed if row["execution_success"].kind != "null"], "confidence_score", 1
+        ),
+        "routing_duration_seconds_count": known(routed, "actual_duration", 1e9),
+        "routing_cost_usd_total": total(routed, "actual_cost", 1e6),
+        "routing_tokens_total": total(routed, "actual_tokens", 1e12),
+        "model_calls_total": len(calls),
+        "model_call_errors_total": total(calls, "error_count", 1e6),
+        "model_call_retries_total": total(calls, "retry_count", 1e6),
+        "model_call_duration_seconds_count": known(calls, "response_time", 1e9),
+        "model_quality_ratio_count": known(calls, "quality_score", 1),
+        "hook_executions_total": len(hooks),
+        "hook_duration_seconds_count": known(hooks, "processing_time", 1e9),
+        "activities_total": len(activities),
         "handoffs_in_flight": 0,
         "sessions_active": 0,
     }
@@ -625,8 +696,10 @@ def test_what_is_written_is_hostile_enough(scan: Run, wanted_rejections: Counter
         "handoff_events": reasons,
         "subagent_invocations": reasons,
         "task_outcomes": reasons - {"bad_json"},
-        "routing_decisions": {"bad_time"},
-        "claude_code_hooks": {"bad_time"},
+        "routing_decisions": reasons - {"bad_json"},
+        "model_performance": reasons - {"bad_flag", "bad_json"},
+        "claude_code_hooks": reasons - {"bad_json"},
+        "live_activities": {"bad_time", "bad_text"},
     }
     assert wanted_rejections.keys() == {(table, each) for table, found in expected.items() for each in found}
 
@@ -655,7 +728,7 @@ def test_the_rest_of_each_row_counts(any_run: Run, wanted_sums: dict[str, float]
     shown = any_run.shown
     assert wrong_sums(wanted_sums, shown) == {}
     for table in FAULTS:
-        assert shown.total(READ, table=table) == ROWS[table]
+        assert shown.total(READ, table=table) == sum(1 for _ in rows_in(any_run.database, table))
 
 
 def test_one_value_more_is_noticed(scan: Run, tmp_path: Path) -> None:
@@ -685,7 +758,7 @@ def folded(shown: Shown) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     for name in shown.names():
         if not name.endswith(("_total", "_bucket", "_count", "_sum")) or name.startswith(ELSEWHERE):
             continue
-        closed = CLOSED | {"reason"} if name == REJECTED else CLOSED
+        closed = CLOSED | {"reason"} if name in (REJECTED, ESCALATIONS) else CLOSED
         for labels, value in shown.by_labels(name).items():
             key = name, frozenset(pair for pair in labels if pair[0] in closed)
             found[key] = found.get(key, 0.0) + value
@@ -702,6 +775,8 @@ def differences(one: Run, other: Run) -> dict[object, tuple[float, float]]:
 def test_several_polls_come_to_what_one_scan_does(scan: Run, polls: Run, small: Run, capped: Run) -> None:
     """With restarts between them, and with few label values: every total and every bucket."""
     assert len(folded(scan.shown)) > 200
+    assert scan.shown.total(ESCALATIONS, reason="retry") > 5
+    assert scan.shown.total(ESCALATIONS, reason="unavailable") > 5
     assert differences(scan, polls) == {}
     assert differences(small, capped) == {}
 

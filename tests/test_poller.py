@@ -16,11 +16,12 @@ import pytest
 from exporter import catalogue
 from exporter.advance import Engine
 from exporter.catalogue import handoffs, sessions, tasks
-from exporter.catalogue.tables import HANDOFFS
+from exporter.catalogue.tables import HANDOFFS, TASKS
 from exporter.config import Settings
 from exporter.once import read_once
 from exporter.source import SourceDiscarded, SourceError
-from exporter.spec import Col, Counter, Feed, Gauge, Label, Metric, Schema
+from exporter.spec import Col, Counter, Feed, Gauge, Label, Ledger, Metric, Schema
+from exporter.state import FORMAT
 from tests.model import EPOCH, Platform
 from tests.model import HANDOFFS as HANDOFF_EVENTS
 from tests.model import SESSIONS as SESSION_ROWS
@@ -33,6 +34,7 @@ SINCE = EPOCH
 HANDOFFS_TOTAL, TOKENS = handoffs.HANDOFFS_TOTAL.name, handoffs.HANDOFF_TOKENS.name
 DURATION, IN_FLIGHT = handoffs.HANDOFF_DURATION.name, handoffs.HANDOFFS_IN_FLIGHT.name
 TASKS_TOTAL, STARTED, ENDED = tasks.TASKS_TOTAL.name, sessions.SESSIONS_STARTED.name, sessions.SESSIONS_ENDED.name
+CALLS, ACTIVITIES = "orchestration_model_calls_total", "orchestration_activities_total"
 OVERFLOW, UP = "orchestration_exporter_label_overflow_total", "orchestration_up"
 REJECTED, ROWS_READ = "orchestration_exporter_rows_rejected_total", "orchestration_exporter_rows_read_total"
 
@@ -72,6 +74,25 @@ def traffic(platform: Platform, count: int = 3) -> None:
     handoff(platform, "s0", "m1", success=None)
 
 
+def others(platform: Platform) -> None:
+    """Rows of other tables, in flight, timed out and rejected ones among them; escalations; what has no price."""
+    for model, success, reason in (("deepseek", 0, "r"), ("claude", 1, "r"), ("claude", 1, "deepseek_unavailable")):
+        handoff(platform, "s1", model, success=success, metadata=json.dumps({"route_reason": reason}))
+    handoff(platform, "s1", cost=None)
+    for ago_s, success in ((30.0, 1), (30.0, None), (8 * HOUR_S, None), (30.0, 7)):
+        platform.insert("routing_decisions", session_id="s0", timestamp=at(-ago_s), selected_model="m", actual_cost=0.5,
+                        execution_success=success, task_complexity="c", confidence_score=0.5, actual_tokens=5,
+                        actual_duration=1.5)  # fmt: skip
+    platform.insert("model_performance", model_name="m", timestamp=at(-30.0), task_type="t", response_time=0.5,
+                    quality_score=0.5, error_count=2, retry_count=1)  # fmt: skip
+    platform.insert("claude_code_hooks", session_id="s0", timestamp=at(-30.0), hook_type="h", success=1,
+                    processing_time=0.5)  # fmt: skip
+    platform.insert("live_activities", session_id="s0", timestamp=at(-30.0), event_type="e")
+
+
+OF_LEDGER = [metric for metric in catalogue.METRICS if isinstance(metric, Gauge) and metric.reading == "ledger"]
+
+
 @pytest.fixture
 def platform() -> Platform:
     """An empty database."""
@@ -101,13 +122,13 @@ async def scanned(
 
 def changed(metric: Metric, **values: Any) -> Schema:
     """The schema with one metric declared otherwise."""
-    others = (replace(metric, **values) if each.name == metric.name else each for each in catalogue.SCHEMA.metrics)
+    others = (replace(metric, **values) if each.name == metric.name else each for each in catalogue.SCHEMA.counted)
     return catalogue.SCHEMA.only(others)
 
 
 def without(*metrics: Metric) -> Schema:
     """The schema without some metrics."""
-    left = [metric for metric in catalogue.SCHEMA.metrics if metric not in metrics]
+    left = [metric for metric in catalogue.SCHEMA.counted if metric not in metrics]
     return catalogue.SCHEMA.only(
         replace(each, known_by=None) if isinstance(each, Gauge) and each.known_by in metrics else each for each in left
     )
@@ -121,7 +142,7 @@ BY_TASK_TYPE = Counter(
 )
 """The tokens' counter as another version of the catalogue might have it."""
 OTHER_TOKENS = catalogue.SCHEMA.only(
-    BY_TASK_TYPE if metric.name == TOKENS else metric for metric in catalogue.SCHEMA.metrics
+    BY_TASK_TYPE if metric.name == TOKENS else metric for metric in catalogue.SCHEMA.counted
 )
 
 
@@ -152,7 +173,7 @@ async def test_a_changed_metric_alone_is_scanned_anew(platform: Platform, storag
 
 @pytest.mark.parametrize(
     "metric",
-    [metric for metric in catalogue.METRICS if metric.feeds],
+    [metric for metric in catalogue.SCHEMA.counted if metric.feeds],
     ids=lambda metric: metric.name.removeprefix("orchestration_"),
 )
 async def test_each_metric_can_be_scanned_alone(platform: Platform, storage: Path, metric: Metric) -> None:
@@ -167,6 +188,7 @@ async def test_each_metric_can_be_scanned_alone(platform: Platform, storage: Pat
                     execution_time=0.5, tokens_used=7)  # fmt: skip
     platform.insert("subagent_invocations", session_id="s1", timestamp=at(-20.0), agent_type="mcp_tool", cost=0.25,
                     agent_name="server.tool", execution_time=0.5)  # fmt: skip
+    others(platform)
     async with Looping(platform, storage, schema=without(metric)) as looping:
         rejected = looping.shown.by_labels(REJECTED)
         await looping.stop()
@@ -175,9 +197,73 @@ async def test_each_metric_can_be_scanned_alone(platform: Platform, storage: Pat
         shown = looping.shown
 
     fresh = await scanned(platform)
-    assert scan_of(shown, metric.name) == scan_of(fresh, metric.name) != {}
+    names = [gauge.name for gauge in OF_LEDGER] if metric is catalogue.SCHEMA.ledger else [metric.name]
+    assert scan_of(shown, *names) == scan_of(fresh, *names) != {}
     # what others reject is not counted again
     assert shown.by_labels(REJECTED) == rejected
+
+
+async def test_an_upgrade_adds_changes_and_removes_metrics(platform: Platform, storage: Path) -> None:
+    """The unchanged keep their totals to the last digit, retention or not; what is new appears complete, unheld."""
+    traffic(platform)
+    others(platform)
+    old = catalogue.SCHEMA.only(
+        changed_buckets if metric.name == DURATION else metric
+        for metric in (*without(handoffs.HANDOFF_ESCALATIONS).counted, RETIRED)
+        if metric is not catalogue.SCHEMA.ledger
+    )
+    async with Looping(platform, storage, schema=old, new_series_hold=60.0) as looping:
+        before = looping.shown
+        await looping.stop()
+        platform.sql("DELETE FROM task_outcomes WHERE id = 1")
+        handoff(platform, "s0", "claude", 40.0)
+        looping.schema, looping.wall = catalogue.SCHEMA, looping.wall + 50.0
+        await looping.start(new_series_hold=0.0)
+        shown = looping.shown
+
+    fresh = await scanned(platform, wall=looping.wall)
+    assert before.total(RETIRED.name) == 3
+    assert before.by_labels("orchestration_ledger_cost_usd") == {}
+    assert before.by_labels(handoffs.HANDOFF_ESCALATIONS.name) == {}
+    assert RETIRED.name not in text_names(shown)
+    for name in (DURATION, handoffs.HANDOFF_ESCALATIONS.name, *(gauge.name for gauge in OF_LEDGER)):
+        assert scan_of(shown, name) == scan_of(fresh, name) != {}
+    assert scan_of(shown, TASKS_TOTAL) == scan_of(before, TASKS_TOTAL) != scan_of(fresh, TASKS_TOTAL)
+    assert shown.total(HANDOFFS_TOTAL) == before.total(HANDOFFS_TOTAL) + 1
+    assert looping.counting_since == SINCE + 50.0
+
+
+RETIRED = Counter(
+    "orchestration_retired_total",
+    "Tasks, as an older version counted them.",
+    (),
+    (Feed(TASKS, {}),),
+)
+changed_buckets = replace(handoffs.HANDOFF_DURATION, buckets=(1.0, 2.0))
+
+
+async def test_a_ledger_that_changes_leaves_counting_alone(platform: Platform, storage: Path) -> None:
+    """It is made anew from the rows there are, older days stay; its gauges tell no increase that could be wrong."""
+    session(platform, "old", "p0", -50 * HOUR_S)
+    old_one = handoff(platform, "old", "m0", -49 * HOUR_S, cost=8.0)
+    traffic(platform)
+    assert catalogue.SCHEMA.ledger is not None
+    async with Looping(platform, storage) as looping:
+        await looping.stop()
+        platform.sql(f"DELETE FROM {HANDOFF_EVENTS} WHERE id = {old_one}")
+        looping.schema = catalogue.SCHEMA.only(
+            replace(metric, of=metric.of[:1]) if isinstance(metric, Ledger) else metric
+            for metric in catalogue.SCHEMA.counted
+        )
+        looping.wall += 100.0
+        await looping.start()
+        shown = looping.shown
+
+    cost = "orchestration_ledger_cost_usd"
+    assert shown.total(cost, project="p0", period="week") == shown.total(cost, project="p0", period="day")
+    assert shown.total(cost, project="p0", period="month") == 0.5 * 6
+    assert shown.total(cost, project="p0", period="previous_month") == 8.0
+    assert looping.counting_since == SINCE
 
 
 async def test_an_added_metric_appears_at_its_full_value(platform: Platform, storage: Path) -> None:
@@ -232,15 +318,19 @@ def text_names(shown: Shown) -> set[str]:
 async def test_a_setting_that_makes_the_numbers_begins_counting_anew(
     platform: Platform, storage: Path, setting: str, value: Any
 ) -> None:
-    """What it touches is scanned anew: what retention took leaves those totals."""
+    """What it touches is scanned anew: what retention took leaves those totals; and nothing that is there is missed."""
     traffic(platform)
+    others(platform)
     async with Looping(platform, storage) as looping:
         platform.sql(f"DELETE FROM {HANDOFF_EVENTS} WHERE id <= 4")
         looping.wall += 100.0
         await looping.restart(**{setting: value})
 
-        assert looping.shown.total(TOKENS) == 50.0
+        assert looping.shown.total(TOKENS) == 90.0
         assert looping.counting_since == SINCE + 100.0
+        assert scan_of(looping.shown, TOKENS, CALLS, ACTIVITIES) == scan_of(
+            await scanned(platform, wall=looping.wall, **{setting: value}), TOKENS, CALLS, ACTIVITIES
+        )
 
 
 @pytest.mark.parametrize(
@@ -557,6 +647,8 @@ async def test_a_source_that_is_down_keeps_its_totals(platform: Platform, storag
 
         assert (shown.total(UP), shown.total(HANDOFFS_TOTAL)) == (1, 10)
         assert looping.counting_since == SINCE
+        status = looping.poller.status()
+        assert (status.error, status.last_error) == ("", (looping.wall, "no"))
 
 
 async def test_a_start_while_the_source_is_down_shows_what_was_saved(platform: Platform, storage: Path) -> None:
@@ -708,7 +800,7 @@ async def test_another_format_is_rebuilt(platform: Platform, storage: Path, monk
     traffic(platform)
     async with Looping(platform, storage) as looping:
         await looping.stop()
-        monkeypatch.setattr("exporter.state.FORMAT", 99)
+        monkeypatch.setattr("exporter.state.FORMAT", FORMAT + 1)
         looping.wall += 100.0
         await looping.start()
 

@@ -21,6 +21,7 @@ from tests.running import Shown
 
 UP = Health(up=True, last_success=100.0, lag_rows=0)
 DOWN = Health(up=False, last_success=100.0, lag_rows=0)
+NOW = 1_700_000_000.0
 TOTAL = handoffs.HANDOFFS_TOTAL
 NAME = TOTAL.name
 
@@ -29,7 +30,7 @@ class Desk:
     """A publisher and the state it publishes."""
 
     def __init__(self, constants: Mapping[str, str] | None = None) -> None:
-        self.publisher = Publisher(catalogue.SCHEMA, "default", constants or {})
+        self.publisher = Publisher(catalogue.SCHEMA, Rules(), "default", constants or {})
         self.state = State(catalogue.SCHEMA.tables)
 
     def count(self, *labels: str, amount: float = 1.0, metric: Metric = TOTAL) -> Cell:
@@ -48,7 +49,7 @@ class Desk:
     def saved(self) -> None:
         """The state is saved."""
         self.note()
-        self.publisher.show(self.state)
+        self.publisher.show(self.state, NOW)
 
     def publish(self, health: Health = UP) -> Shown:
         """What is shown now."""
@@ -74,7 +75,7 @@ def test_nothing_is_shown_before_it_is_saved(desk: Desk) -> None:
     assert desk.publish().by_labels(NAME) == {}
     desk.note()
     assert desk.publish().by_labels(NAME) == {}
-    desk.publisher.show(desk.state)
+    desk.publisher.show(desk.state, NOW)
     assert desk.publish().total(NAME) == 1
 
 
@@ -161,7 +162,7 @@ def test_gauges_are_as_of_what_was_saved(desk: Desk) -> None:
     desk.state.admit("project", "p", 10)
     desk.note()
     assert desk.publish().total(sessions.SESSIONS_ACTIVE.name) == 0
-    desk.publisher.show(desk.state)
+    desk.publisher.show(desk.state, NOW)
     assert desk.publish().total(sessions.SESSIONS_ACTIVE.name, project="p") == 1
 
 

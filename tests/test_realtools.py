@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,9 +15,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.browser import Browser, wanted_browser
 from tests.conftest import StartPrometheus
 from tests.realtools import Missing, Prometheus, QueryError, Tools, free_port, not_run_line, wanted_prometheus
-from tools.bring import REPOSITORY, cache_folder, main
+from tools import bring
+from tools.bring import AXE, REPOSITORY, axe_file, bring_axe, cache_folder, main
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -276,3 +281,67 @@ def test_bringing_fails_loudly(
 
     assert "no go on the PATH" in capsys.readouterr().err
     assert not cache.exists()
+
+
+def test_a_browser_that_is_not_here_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chromium, axe-core, or both stand in the name of the test that did not run."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TEST_TOOLS_CACHE", str(tmp_path / "cache"))
+    assert [missing.what for missing in wanted_browser() if isinstance(missing, Missing)] == ["Chromium and axe-core"]
+
+    axe = axe_file(tmp_path / "cache")
+    axe.parent.mkdir(parents=True)
+    axe.write_text("")
+    assert [missing.what for missing in wanted_browser() if isinstance(missing, Missing)] == ["Chromium"]
+
+    chromium = tmp_path / "chromium"
+    chromium.write_text("")
+    chromium.chmod(0o755)
+    assert wanted_browser() == [Browser(chromium, axe)]
+
+
+def npm_that_packs(folder: Path, content: bytes) -> None:
+    """Put a program `npm` into the folder that writes such a package."""
+    npm = folder / "npm"
+    npm.write_text(f"#!{sys.executable}\nopen('axe-core-{AXE}.tgz', 'wb').write({content!r})\n")
+    npm.chmod(0o755)
+
+
+def package_of(text: bytes) -> bytes:
+    """A package as npm makes them, with axe-core's one file in it."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        file = tarfile.TarInfo("package/axe.min.js")
+        file.size = len(text)
+        archive.addfile(file, io.BytesIO(text))
+    return packed.getvalue()
+
+
+def test_axe_is_taken_out_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file, in a folder named by its version; what is there is kept without asking npm again."""
+    package = package_of(b"axe")
+    npm_that_packs(tmp_path, package)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(bring, "AXE_SHA256", hashlib.sha256(package).hexdigest())
+
+    assert bring_axe(tmp_path / "cache").startswith("brought ")
+    (tmp_path / "npm").unlink()
+    assert bring_axe(tmp_path / "cache").startswith("have ")
+
+    assert axe_file(tmp_path / "cache").read_bytes() == b"axe"
+
+
+def test_another_axe_than_the_one_named_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has another digest, or no npm to come from, is not kept."""
+    monkeypatch.setenv("TEST_TOOLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["axe"]) == 1
+    npm_that_packs(tmp_path, package_of(b"something else"))
+    assert main(["axe"]) == 1
+
+    said = capsys.readouterr().err
+    assert "no npm on the PATH" in said
+    assert "its package has the SHA-256" in said
+    assert not axe_file(tmp_path / "cache").exists()

@@ -17,7 +17,7 @@ from exporter.catalogue import METRICS
 from exporter.labels import without_label
 from exporter.options import OPTIONS
 from exporter.reference import render
-from exporter.spec import Col, Histogram, Is, Metric, Reading
+from exporter.spec import Col, Histogram, Is, Metric, Reading, stored_in
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMITTED = REPOSITORY / "docs" / "metrics.md"
@@ -55,7 +55,7 @@ def changed(name: str, metric: Metric) -> list[Metric]:
         changed(HANDOFFS.name, without_label(HANDOFFS, "project")),
         changed(HANDOFFS.name, replace(HANDOFFS, of=(replace(HANDOFFS.feeds[0], value="cost"),))),
         changed(HANDOFFS.name, replace(HANDOFFS, of=(replace(HANDOFFS.feeds[0], at="first"),))),
-        changed(HANDOFFS.name, replace(HANDOFFS, of=(replace(HANDOFFS.feeds[0], where=Is("success", 1)),))),
+        changed(HANDOFFS.name, replace(HANDOFFS, of=(replace(HANDOFFS.feeds[0], where=(Is("success", 1),)),))),
         changed(DURATION.name, replace(DURATION, exemplars=False)),
         changed(DURATION.name, replace(DURATION, buckets=(0.5, 1.0))),
         changed(
@@ -84,9 +84,14 @@ def test_every_metric_has_one_section_in_order() -> None:
     """By topic, the topics by their first metric; the overview links to each that is made from the tables."""
     text = render(METRICS)
 
-    names = [*BY_NAME, *(declared.name for declared in telemetry.DECLARATIONS)]
-    assert re.findall(r"^### `(.*)`$", text, re.MULTILINE) == names
-    assert re.findall(r"^\| \[`(.*)`\]\(#\1\)", text, re.MULTILINE) == list(BY_NAME)
+    *topics, process = re.split(r"^## .*$", text.split("\n## Overview\n")[1], flags=re.MULTILINE)[1:]
+    found = [re.findall(r"^### `(.*)`$", topic, re.MULTILINE) for topic in topics]
+    assert [sorted(names, key=list(BY_NAME).index) for names in found] == found
+    assert [names[0] for names in found if names] == sorted((n[0] for n in found if n), key=list(BY_NAME).index)
+    assert sorted(name for names in found for name in names) == sorted(BY_NAME)
+    assert re.findall(r"^### `(.*)`$", process, re.MULTILINE) == [d.name for d in telemetry.DECLARATIONS]
+    linked = re.findall(r"^\| \[`(.*)`\]\(#\1\)", text, re.MULTILINE)
+    assert linked == [name for names in found for name in names]
 
 
 def test_topics_gather_metrics_that_are_apart() -> None:
@@ -118,7 +123,8 @@ def test_a_section_says_all_that_makes_the_numbers(metric: Metric) -> None:
     for feed in metric.feeds:
         if not feed.table.virtual:
             for name in (*feed.value_columns(), *feed.key_columns()):
-                assert reference._column(feed.table, name) in text or f"`{name}` is" in text
+                stored = stored_in(feed.table.column(name))
+                assert reference._column(feed.table, name) in text or f"`{stored}` is" in text
         assert feed.table.label in text or feed.table.virtual
     if isinstance(metric, Histogram):
         assert f"Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}\n" in text
@@ -127,18 +133,24 @@ def test_a_section_says_all_that_makes_the_numbers(metric: Metric) -> None:
 @pytest.mark.parametrize(
     "name, others",
     [
-        ("handoffs_total", "handoff_routes_total, handoff_task_types_total"),
+        (
+            "handoffs_total",
+            "handoff_routes_total, handoff_task_types_total, handoff_escalations_total, unpriced_events_total",
+        ),
         ("tasks_total", "task_types_total, task_errors_total"),
         (
             "cost_usd_total",
-            "session_cost_usd, baseline_cost_usd_total, subagent_cost_usd_total, mcp_tool_cost_usd_total, "
-            "task_cost_usd_total",
+            "session_cost_usd, baseline_cost_usd_total, budget_spend_usd_total, subagent_cost_usd_total, "
+            "mcp_tool_cost_usd_total, task_cost_usd_total, routing_cost_usd_total",
         ),
         ("subagent_cost_usd_total", "cost_usd_total, baseline_cost_usd_total"),
         ("task_cost_usd_total", "cost_usd_total"),
         ("mcp_tool_calls_total", ""),
         ("sessions_started_total", ""),
-        ("handoff_tokens_total", ""),
+        ("handoff_tokens_total", "routing_tokens_total"),
+        ("routing_decisions_total", "routing_results_total"),
+        ("routing_results_total", "routing_decisions_total"),
+        ("model_calls_total", ""),
     ],
 )
 def test_what_not_to_add_up_is_found(name: str, others: str) -> None:

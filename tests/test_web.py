@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
-import hashlib
 import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import dataclass, field
 
 import pytest
 import structlog
@@ -21,10 +18,9 @@ from aiohttp import ClientResponse, ClientSession, web
 from exporter import logs
 from exporter.config import WebSettings
 from exporter.exposition import Exposition, Format, Publication
-from exporter.poller import SourceStatus
 from exporter.spec import Counter, Label
 from exporter.telemetry import Telemetry
-from exporter.web import status
+from exporter.view import SourceStatus
 from exporter.web.app import make_app
 
 OURS = logging.getLogger("exporter")
@@ -477,163 +473,3 @@ async def test_http_1_0_is_answered() -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK")
     assert f"Content-Length: {len(body)}".encode() in head
-
-
-# ── the page ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Outline(HTMLParser):
-    """Collects a page's elements and its text, and holds that every element is closed in its turn."""
-
-    VOID = frozenset({"meta", "link", "br", "img", "hr", "input", "wbr"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open[-1:] != ["style"]:
-            self.text += data
-
-
-def shown(source: SourceStatus, now: float = 1_000.0) -> Outline:
-    """Make the page of one source."""
-    return Outline(status.page([source], now=now, links=[("Metrics", "metrics")]))
-
-
-async def test_the_page_is_whole_html_from_here_alone() -> None:
-    """Landmarks, one h1, a language; no script, nothing fetched from elsewhere; a policy that holds it to that."""
-    async with site() as running:
-        answer, body = await running.get("/")
-    page = body.decode()
-    outline = Outline(page)
-
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert answer.headers["Refresh"] == "15"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert page.startswith('<!DOCTYPE html>\n<html lang="en">')
-    assert {"header", "nav", "main", "footer", "caption", "title"} <= set(outline.tags)
-    assert outline.tags.count("h1") == 1
-    assert not {"script", "img", "link", "iframe", "form"} & set(outline.tags)
-    assert "http://" not in page
-    assert "https://" not in page
-    assert not [name for name, _ in outline.attributes if name.startswith("on") or name in ("style", "src")]
-
-
-def test_the_policy_allows_our_style_and_no_other() -> None:
-    """The hash in the policy is that of the style in the page."""
-    (style,) = re.findall(r"<style>(.*?)</style>", status.page([HEALTHY], now=0.0, links=[]), re.DOTALL)
-
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-    assert f"style-src 'sha256-{digest}'" in status.SECURITY_POLICY
-
-
-def test_the_page_says_how_a_healthy_source_is() -> None:
-    """State, place, rows by table with their newest event, headlines, all in words."""
-    text = shown(HEALTHY).text
-
-    for part in (
-        "Source default",
-        "up",
-        "/data/orchestration.db",
-        "1,234,567",
-        "handoff_events",
-        "5 s ago",
-        "Hand-offs",
-    ):
-        assert part in text
-    assert "1970-01-01 00:16:40 UTC" in text
-    assert "Error" not in text
-
-
-def test_the_page_says_what_is_wrong() -> None:
-    """The error, what cannot be saved, what is left out, and the state, in words."""
-    broken = replace(
-        HEALTHY,
-        up=False,
-        error="x.db: database is locked",
-        checkpoint_error="no space left",
-        notes=("task_outcomes has no quality_score",),
-        last_success=None,
-    )
-
-    outline = shown(broken)
-
-    for part in ("down", "x.db: database is locked", "no space left", "Left out", "task_outcomes has no quality_score"):
-        assert part in outline.text
-    assert "1 of 1 sources down" in outline.text
-
-
-def test_the_page_says_how_far_a_first_scan_is() -> None:
-    """Not down, not up: starting, and how far."""
-    text = shown(replace(HEALTHY, up=False, progress="handoff_events: 40%", rows_read={}, headlines=())).text
-
-    assert "starting" in text
-    assert "handoff_events: 40%" in text
-
-
-def test_whatever_is_shown_is_text() -> None:
-    """Markup, quotes, control and direction-changing characters in any field stay what they are: text."""
-    evil = "<script>alert(1)</script>\"'&\x00\x1b\u202e\ud800"
-    source = replace(
-        HEALTHY,
-        name=evil,
-        location=evil,
-        error=evil,
-        checkpoint_error=evil,
-        progress=evil,
-        notes=(evil,),
-        rows_read={evil: 1},
-        last_event={evil: float("inf")},
-        headlines=((evil, evil),),
-        last_success=1e300,
-        counting_since=-1e18,
-    )
-
-    page = status.page([source], now=1_000.0, links=[(evil, evil)])
-    page.encode()
-
-    outline = Outline(page)
-    assert "script" not in outline.tags
-    assert outline.text.count("<script>alert(1)</script>\"'&") >= 9
-    assert not re.search("[\x00\x1b\u202e]", page)
-
-
-@pytest.mark.parametrize(
-    "seconds, words",
-    [
-        (0, "0 s ago"),
-        (119, "119 s ago"),
-        (120, "2 min ago"),
-        (7_200, "2 h ago"),
-        (172_800, "2 d ago"),
-        (-5, "in the future"),
-    ],
-)
-def test_ages_are_in_words(seconds: float, words: str) -> None:
-    """The unit in which the number is at least two."""
-    at = replace(HEALTHY, last_success=1_000_000.0 - seconds, last_event={})
-
-    assert (words in shown(at, now=1_000_000.0).text) == (seconds != 0)
-
-
-def test_the_page_without_any_source_is_whole() -> None:
-    """Nothing to show is no error."""
-    assert Outline(status.page([], now=0.0, links=[])).tags.count("section") == 0

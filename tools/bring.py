@@ -2,17 +2,20 @@
 
     python -m tools.bring debian         Prometheus and Alertmanager, as this Debian or Ubuntu packages them
     python -m tools.bring prometheus-3   the current Prometheus, built by Go
+    python -m tools.bring axe            axe-core, which checks pages for what keeps people from using them, by npm
 
 What is there already is kept: nothing is asked of the network then. Needs the standard library only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +29,8 @@ PROMETHEUS_3 = "3.16.0"
 GO_PACKAGES = tuple(f"github.com/prometheus/prometheus/cmd/{name}@v0.316.0" for name in ("prometheus", "promtool"))
 GO_PROGRAMS = ("prometheus", "promtool")
 GO_MINIMUM = (1, 26)
+AXE = "4.14.1"
+AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
 COMMAND_TIMEOUT_S = 1800
 
 
@@ -62,6 +67,11 @@ def debian_folder(cache: Path) -> Path:
 def prometheus_3_folder(cache: Path) -> Path:
     """Return where the Prometheus that Go builds is kept."""
     return cache / f"prometheus-{PROMETHEUS_3}-{platform.system().lower()}-{platform.machine()}"
+
+
+def axe_file(cache: Path) -> Path:
+    """Return where axe-core, one file of JavaScript, is kept."""
+    return cache / f"axe-core-{AXE}" / "axe.min.js"
 
 
 def is_debian() -> bool:
@@ -111,6 +121,31 @@ def bring_prometheus_3(cache: Path) -> str:
         _run(["go", "install", "-tags", "remove_all_sd", "-ldflags", flags, *GO_PACKAGES], env=env)
         _publish(staging / "bin", folder)
     return f"built {folder}"
+
+
+def bring_axe(cache: Path) -> str:
+    """Take axe-core out of its npm package into the cache and return one line that says so.
+
+    Raises: BringError.
+    """
+    file = axe_file(cache)
+    if file.is_file():
+        return f"have {file.parent}"
+    if shutil.which("npm") is None:
+        raise BringError(f"axe-core {AXE} comes from npm, and there is no npm on the PATH")
+    shutil.rmtree(file.parent, ignore_errors=True)
+    with _staging(file.parent) as staging:
+        _run(["npm", "pack", "--silent", f"axe-core@{AXE}"], cwd=staging)
+        package = staging / f"axe-core-{AXE}.tgz"
+        if (digest := hashlib.sha256(package.read_bytes()).hexdigest()) != AXE_SHA256:
+            raise BringError(f"axe-core {AXE}: its package has the SHA-256 {digest}, not {AXE_SHA256}")
+        made = staging / "made"
+        made.mkdir()
+        with tarfile.open(package) as archive:
+            script = archive.extractfile(f"package/{file.name}")
+            (made / file.name).write_bytes(script.read() if script else b"")
+        _publish(made, file.parent)
+    return f"brought {file.parent}"
 
 
 def _require_go() -> None:
@@ -201,7 +236,7 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, s
     return done.stdout
 
 
-BRINGERS = {"debian": bring_debian, "prometheus-3": bring_prometheus_3}
+BRINGERS = {"debian": bring_debian, "prometheus-3": bring_prometheus_3, "axe": bring_axe}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from what stands here. To change a metric, change it in the module of its subjec
 from __future__ import annotations
 
 from exporter.catalogue import agents, handoffs, models, money, own, platform, routing, sessions, tasks
+from exporter.catalogue.shown import SHOWN
 from exporter.catalogue.tables import NEWEST, OF_SESSIONS, SESSION_ENDS, TABLES
 from exporter.spec import Metric, Schema
 
@@ -46,4 +47,4 @@ SCHEMA = Schema(
 )
 """What a platform's database is read by."""
 
-__all__ = ["METRICS", "SCHEMA", "TABLES"]
+__all__ = ["METRICS", "SCHEMA", "SHOWN", "TABLES"]

@@ -136,15 +136,10 @@ async def known(
         raise ExplainError(str(exc)) from exc
     if peeked is None:
         read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
-        facts = Facts(
-            read.schema,
-            read.rules,
-            read.state,
-            read.at,
-            await reading(source, lambda snapshot: _present(snapshot, read.schema)),
-        )
+        present = await reading(source, lambda snapshot: _present(snapshot, read.schema))
+        facts = Facts(read.schema, read.rules, read.state, read.at, present)
         return facts, [f"-- no checkpoint in {settings.storage.path}: of one full read, as of {_utc(read.at)}"]
-    chosen, rules = schema_of(settings, schema), rules_of(settings, of)
+    chosen, rules = schema_of(settings, schema, of.name), rules_of(settings, of)
     state = State(chosen.tables)
     try:
         state.load(peeked.records, {metric.name: metric for metric in chosen.metrics})
@@ -166,7 +161,7 @@ async def _present(snapshot: Snapshot, schema: Schema) -> Mapping[str, frozenset
     for table in (*schema.tables, *schema.newest, *schema.of_sessions):
         info = await snapshot.table(table.name)
         columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
-        if "id" in columns and not (table in schema.tables and unusable(table, info)):
+        if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
             found[table.name] = columns
     return found
 

@@ -56,7 +56,8 @@ async def _gone(facts: Facts, table: Table, snapshot: Snapshot) -> list[str]:
     if state.cursor is None:
         return []
     source = name_of(table.name)
-    sql = f"SELECT count(*), min(id) FROM {source} WHERE id <= :cursor"
+    key = name_of(table.cursor)
+    sql = f"SELECT count(*), min({key}) FROM {source} WHERE {key} <= :cursor"
     ((there, oldest),) = await snapshot.fetch(sql, {"cursor": state.cursor})
     read = _count(facts, facts.schema.own.rows_read, (table.label,))
     gone = int(read) - int(there)  # type: ignore[call-overload]

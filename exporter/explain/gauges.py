@@ -23,6 +23,7 @@ from exporter.explain.sql import (
     event_time,
     ids,
     indented,
+    key_of,
     label,
     label_text,
     literal,
@@ -85,15 +86,16 @@ def _in_flight(facts: Facts, metric: Gauge, wanted: Mapping[str, str]) -> Query 
     columns = [f"{label(facts, table, one, value, 'e', project)} AS {name_of(name)}" for one, (name, value) in pairs]
     time = event_time(facts, table, "e")
     if len(found) <= MOST_IDS:
-        which = [f"e.id IN {ids(found)}"]
+        which = [f"{key_of(table, 'e')} IN {ids(found)}"]
     else:
         result = raw(facts, table, table.final_when or "", "e")
         timeout = literal(facts.rules.in_flight_timeout_s)
         which = [is_read(facts, table, "e"), f"{result} IS NULL", f"{time} + {timeout} > {literal(facts.now)}"]
     query = Query()
-    body = f"{selection([*columns, f'{time} AS at'])}\nFROM {name_of(table.name)} AS e{join}{conjunction(which)}"
+    columns.append(f"{number(facts, table, metric.column, 'e')} AS amount" if metric.column else f"{time} AS at")
+    body = f"{selection(columns)}\nFROM {name_of(table.name)} AS e{join}{conjunction(which)}"
     query.add("in_flight", body, f"{table.name}: the rows that had no result yet")
-    what = "count(*)" if metric.reading == "in_flight" else "min(at)"
+    what = "total(amount)" if metric.column else "count(*)" if metric.reading == "in_flight" else "min(at)"
     where = conjunction(wanted_labels(facts, metric.labels, wanted))
     query.final = f"SELECT {what} AS value\nFROM in_flight{where}"
     return query
@@ -125,9 +127,9 @@ def _current(facts: Facts, metric: Gauge, wanted: Mapping[str, str]) -> Query | 
         return None
     names = ", ".join(name_of(name) for name in metric.label_names)
     where = conjunction(wanted_labels(facts, metric.labels, wanted))
-    union = "\nUNION ALL\n".join(f"SELECT {names}, amount FROM {part}" for part in parts)
+    union = "\nUNION ALL\n".join(f"SELECT {names}{', ' if names else ''}amount FROM {part}" for part in parts)
     query.add("reading", union)
-    what = "max(amount)" if metric.of[0].newest_per else "total(amount)"
+    what = "total(amount)" if metric.of[0].newest_per is None else "max(amount)"
     query.final = f"SELECT {what} AS value\nFROM reading{where}"
     return query
 
@@ -138,19 +140,21 @@ def _add_current(facts: Facts, query: Query, metric: Gauge, current: Current, pa
     pairs = list(zip(metric.labels, current.labels.items(), strict=True))
     columns = [f"{label(facts, table, one, value, 'e', project)} AS {name_of(name)}" for one, (name, value) in pairs]
     columns.append(f"{_sum(facts, current)} AS amount")
-    if not current.newest_per:
+    if current.newest_per is None:
         query.add(
             part,
             _of_open(facts, query, current, columns, join),
             f"{table.name}: the rows of the sessions that are open",
         )
         return part
-    source = f"(SELECT * FROM {name_of(table.name)} ORDER BY id DESC LIMIT {NEWEST_ROWS}) AS e"
-    columns.append("e.id")
+    key = name_of(table.cursor)
+    source = f"(SELECT * FROM {name_of(table.name)} ORDER BY {key} DESC LIMIT {NEWEST_ROWS}) AS e"
+    columns.append("e.id" if table.cursor == "id" else f"{key_of(table, 'e')} AS id")
     columns += [f"{number(facts, table, current.most[0], 'e')} AS weight"] if current.most else []
     query.add(f"{part}_rows", f"{selection(columns)}\nFROM {source}", f"{table.name}: its newest rows")
     per = ", ".join(name_of(name) for name in current.newest_per)
-    body = f"SELECT *, row_number() OVER (PARTITION BY {per} ORDER BY id DESC) AS age\nFROM {part}_rows"
+    within = f"PARTITION BY {per} " if per else ""
+    body = f"SELECT *, row_number() OVER ({within}ORDER BY id DESC) AS age\nFROM {part}_rows"
     chosen = f"SELECT * FROM (\n{indented(body)}\n)\nWHERE age = 1"
     if current.most:
         order = ", ".join(name_of(name) for name in metric.label_names)

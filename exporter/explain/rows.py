@@ -19,6 +19,7 @@ from exporter.explain.sql import (
     has_label,
     ids,
     indented,
+    key_of,
     label,
     label_text,
     literal,
@@ -43,7 +44,7 @@ _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 def is_read(facts: Facts, table: Table, of: str) -> str:
     """The condition that a row was read."""
     cursor = facts.state.tables[table.name].cursor
-    return "0" if cursor is None else f"{of}.id <= {cursor}"
+    return "0" if cursor is None else f"{key_of(table, of)} <= {cursor}"
 
 
 def is_final(facts: Facts, table: Table, of: str) -> str:
@@ -52,7 +53,7 @@ def is_final(facts: Facts, table: Table, of: str) -> str:
     if not flights:
         return ""
     if len(flights) <= MOST_IDS:
-        return f"{of}.id NOT IN {ids(list(flights))}"
+        return f"{key_of(table, of)} NOT IN {ids(list(flights))}"
     if table.final_when is None:
         return ""
     result = raw(facts, table, table.final_when, of)

@@ -26,6 +26,7 @@ from exporter.spec import (
     LabelValue,
     Lacks,
     Number,
+    OneOf,
     Outcome,
     Part,
     Plus,
@@ -124,6 +125,11 @@ def ids(numbers: Sequence[int]) -> str:
     return f"({', '.join(map(str, sorted(numbers)))})"
 
 
+def key_of(table: Table, of: str) -> str:
+    """The id of the row ``of``."""
+    return f"{of}.{name_of(table.cursor)}"
+
+
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -157,7 +163,12 @@ def number(facts: Facts, table: Table, name: str, of: str) -> str:
     if isinstance(declared, Flag):
         return f"CASE WHEN {column} IN (0, 1) THEN {column} END"
     assert isinstance(declared, Number)  # noqa: S101 - held by the declarations
-    return usable_number(column, declared) if has(facts, table, name) else "NULL"
+    if not has(facts, table, name):
+        return "NULL"
+    if declared.scale != 1.0:
+        kinds = f"typeof({column}) IN ('integer', 'real')"
+        column = f"(CASE WHEN {kinds} THEN {column} * {literal(declared.scale)} END)"
+    return usable_number(column, declared)
 
 
 def usable_number(expression: str, declared: Number) -> str:
@@ -271,6 +282,10 @@ def _label(facts: Facts, table: Table, value: LabelValue, of: str, project: str)
             return f"CASE {column} WHEN 1 THEN 'success' WHEN 0 THEN 'failure' ELSE {literal(UNKNOWN)} END"
         case Col(column):
             return label_text(raw(facts, table, column, of))
+        case OneOf(column, values):
+            known = ", ".join(literal(one) for one in values)
+            text = label_text(raw(facts, table, column, of))
+            return f"(SELECT CASE WHEN t IN ({known}) THEN t ELSE {literal(UNKNOWN)} END FROM (SELECT {text} AS t))"
         case Part(column, index):
             return _part(label_text(raw(facts, table, column, of)), index)
         case FirstOf(choices):

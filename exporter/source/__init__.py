@@ -49,6 +49,8 @@ class TableInfo:
     primary_key: tuple[str, ...] = ()
     kind: str = "table"
     """`table` or `view`."""
+    integer_key: bool = False
+    """The primary key is an INTEGER PRIMARY KEY, by which SQLite keeps the rows."""
 
 
 @dataclass(frozen=True, slots=True)

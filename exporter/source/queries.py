@@ -24,6 +24,8 @@ def expression(column: Column, present: Collection[str]) -> str:
     match column:
         case Text():
             return f"substr({name}, 1, {TEXT_LENGTH})"
+        case Number(scale=scale) if scale != 1.0:
+            return f"CASE WHEN {name} >= '' THEN '' ELSE {name} * {scale!r} END"
         case Number() | Flag():
             return f"CASE WHEN {name} >= '' THEN '' ELSE {name} END"
         case Time():
@@ -51,39 +53,51 @@ def _lacks(name: str, used: str, maximum: float) -> str:
 
 
 def _select(table: Table, present: Collection[str]) -> str:
-    columns = ", ".join(["id", *(expression(column, present) for column in table.columns)])
+    columns = ", ".join([_key(table), *(expression(column, present) for column in table.columns)])
     return f"SELECT {columns} FROM {quote(table.name)}"  # noqa: S608 - quoted, and from the declaration
+
+
+def _key(table: Table) -> str:
+    return quote(table.cursor)
 
 
 def above(table: Table, present: Collection[str], *, cursor: int | None, upto: bool = False) -> str:
     """Rows in the order of their ids, above ``:cursor`` (from the first, where that is None), at most ``:limit``."""
-    conditions = [*(["id > :cursor"] if cursor is not None else []), *(["id <= :upto"] if upto else [])]
+    key = _key(table)
+    conditions = [*([f"{key} > :cursor"] if cursor is not None else []), *([f"{key} <= :upto"] if upto else [])]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"{_select(table, present)}{where} ORDER BY id LIMIT :limit"
+    return f"{_select(table, present)}{where} ORDER BY {key} LIMIT :limit"
+
+
+def newest(table: Table, present: Collection[str], *, below: bool = False) -> str:
+    """Rows in the falling order of their ids, from the newest or ``below`` the id ``:below``, at most ``:limit``."""
+    key = _key(table)
+    where = f" WHERE {key} < :below" if below else ""
+    return f"{_select(table, present)}{where} ORDER BY {key} DESC LIMIT :limit"
 
 
 def by_ids(table: Table, present: Collection[str]) -> str:
     """The rows whose ids are in the JSON array ``:ids``."""
-    return f"{_select(table, present)} WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"  # noqa: S608
+    key = _key(table)
+    return f"{_select(table, present)} WHERE {key} IN (SELECT value FROM json_each(:ids)) ORDER BY {key}"  # noqa: S608
 
 
 def by_sessions(table: Table, present: Collection[str]) -> str:
     """The rows whose session ids are in the JSON array ``:keys``."""
     column = quote(table.session or "session_id")
-    return f"{_select(table, present)} WHERE {column} IN (SELECT value FROM json_each(:keys)) ORDER BY id"  # noqa: S608
-
-
-def newest(table: Table, present: Collection[str]) -> str:
-    """The newest rows, the newest first, at most ``:limit``."""
-    return f"{_select(table, present)} ORDER BY id DESC LIMIT :limit"
+    where = f"WHERE {column} IN (SELECT value FROM json_each(:keys))"  # noqa: S608 - quoted
+    return f"{_select(table, present)} {where} ORDER BY {_key(table)}"
 
 
 def identities(table: Table, present: Collection[str]) -> str:
     """Ids and identity columns of the rows whose ids are in the JSON array ``:ids``."""
-    columns = ", ".join(["id", *(expression(table.column(name), present) for name in table.identity)])
-    return f"SELECT {columns} FROM {quote(table.name)} WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"  # noqa: S608
+    key = _key(table)
+    columns = ", ".join([key, *(expression(table.column(name), present) for name in table.identity)])
+    where = f"WHERE {key} IN (SELECT value FROM json_each(:ids))"  # noqa: S608 - quoted
+    return f"SELECT {columns} FROM {quote(table.name)} {where} ORDER BY {key}"  # noqa: S608
 
 
 def newest_id_but(table: Table) -> str:
     """The id of the row that has ``:skipped`` newer ones."""
-    return f"SELECT id FROM {quote(table.name)} ORDER BY id DESC LIMIT 1 OFFSET :skipped"  # noqa: S608
+    key = _key(table)
+    return f"SELECT {key} FROM {quote(table.name)} ORDER BY {key} DESC LIMIT 1 OFFSET :skipped"  # noqa: S608

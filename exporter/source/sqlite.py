@@ -148,16 +148,19 @@ class SqliteSnapshot:
         )
         columns = await self.fetch(
             # hidden: 1 is a column only a virtual table knows; 2 and 3 are generated ones
-            "SELECT name, type, pk FROM pragma_table_xinfo(:name) WHERE hidden <> 1 ORDER BY cid",
+            # a key that is no INTEGER PRIMARY KEY, or of a table WITHOUT ROWID, has an index of its own
+            "SELECT name, type, pk, EXISTS (SELECT 1 FROM pragma_index_list(:name) WHERE origin = 'pk') "
+            "FROM pragma_table_xinfo(:name) WHERE hidden <> 1 ORDER BY cid",
             name,
         )
         for table, kind, sql in found:
             return TableInfo(
                 name=str(table),
-                columns=tuple(ColumnInfo(str(column), str(declared)) for column, declared, _ in columns),
+                columns=tuple(ColumnInfo(str(column), str(declared)) for column, declared, _, _ in columns),
                 autoincrement=_has_autoincrement(str(sql)),
-                primary_key=tuple(str(column) for column, _, key in columns if key),
+                primary_key=tuple(str(column) for column, _, key, _ in columns if key),
                 kind=str(kind),
+                integer_key=[indexed for _, _, key, indexed in columns if key] == [0],
             )
         return None
 

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +23,10 @@ from exporter import logs
 from exporter.config import WebSettings
 from exporter.exposition import Format, Publication
 from exporter.negotiation import accepts_gzip, negotiate
-from exporter.poller import SourceStatus
+from exporter.spec import Metric
 from exporter.telemetry import Telemetry
-from exporter.web import status
+from exporter.view import SourceStatus
+from exporter.web.pages import Pages, Windows
 
 log = logs.get(__name__)
 
@@ -78,15 +80,30 @@ ROUTES: web.AppKey[Mapping[str, str]] = web.AppKey("routes")
 MAKER: web.AppKey[_Maker] = web.AppKey("maker")
 
 
-def make_app(*, settings: WebSettings, poller: Polled, telemetry: Telemetry, reload: Reload) -> web.Application:
-    """The application; nothing in it waits for the source."""
+def make_app(
+    *,
+    settings: WebSettings,
+    poller: Polled,
+    telemetry: Telemetry,
+    reload: Reload,
+    windows: Windows | None = None,
+    metrics: Sequence[Metric] = (),
+) -> web.Application:
+    """The application; only the pages look at sources, through their windows, and not for longer than a moment.
+
+    ``metrics`` are those that `/docs` explains.
+    """
     app = web.Application(middlewares=[_account], client_max_size=1024)
     app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
     app[MAKER] = _Maker()
     app.on_response_prepare.append(_add_headers)
+    pages = Pages(settings=settings, statuses=poller.statuses, windows=windows, metrics=metrics)
+    app.on_cleanup.append(pages.close)
     prefix = settings.prefix
     gets = {
-        "/": _page,
+        "/": pages.overview,
+        "/docs": pages.docs,
+        "/sessions/{id:[^/]+}": pages.session,
         settings.telemetry_path: _metrics,
         **dict.fromkeys(("/-/healthy", "/healthz"), _healthy),
         **dict.fromkeys(("/-/ready", "/readyz"), _ready),
@@ -97,8 +114,13 @@ def make_app(*, settings: WebSettings, poller: Polled, telemetry: Telemetry, rel
     if prefix:
         app.router.add_get("/", _to_prefix)
         app.router.add_get(prefix, _to_prefix)
-    app[ROUTES] = {prefix + path: path for path in (*gets, "/-/reload")}
+    app[ROUTES] = {prefix + path: path for path in (*(_canonical(path) for path in gets), "/-/reload")}
     return app
+
+
+def _canonical(path: str) -> str:
+    """The path as aiohttp names its route: a variable part without its pattern."""
+    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
 
 
 # ── every request ───────────────────────────────────────────────────────────────────────────────────────
@@ -227,20 +249,6 @@ async def _sent(request: web.Request, response: web.StreamResponse, body: bytes,
 
 
 # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _page(request: web.Request) -> web.Response:
-    app = request.app
-    telemetry_path = app[SETTINGS].telemetry_path.removeprefix("/")
-    links = [("Metrics", telemetry_path), ("Health", "-/healthy"), ("Readiness", "-/ready")]
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": status.SECURITY_POLICY,
-        "Cache-Control": "no-store",
-        "Refresh": str(status.REFRESH_S),
-    }
-    text = status.page(app[POLLER].statuses(), now=time.time(), links=links)
-    return web.Response(text=text, headers=headers)
 
 
 async def _healthy(_request: web.Request) -> web.Response:

@@ -1,207 +1,21 @@
-"""The vocabulary in which tables and metrics are declared.
-
-A declaration is data: the reader makes its SQL from it, the state its arithmetic, the exposition its HELP, the
-reference its documentation. Nothing here touches a database, a clock or a file.
-"""
+"""Metrics, and the rows that they are made from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Literal
 
-UNKNOWN = "unknown"
-"""The label value of what is NULL, empty or not known."""
-OTHER = "__other__"
-"""The label value into which everything beyond a cap is folded."""
+from exporter.spec.columns import (
+    Is,
+    LabelValue,
+    SpecError,
+    Table,
+    columns_of,
+)
 
 _UNITS = ("seconds", "bytes", "ratio", "usd")
-
-
-class SpecError(ValueError):
-    """A declaration that cannot be: names the object, the value and the rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A column of text, cut at 512 characters when read."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A column of numbers; a value outside ``minimum``..``maximum`` is rejected, not counted."""
-
-    name: str
-    maximum: float
-    minimum: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A column of 0, 1 or NULL; anything else reads as unknown and is rejected as ``bad_flag``."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Time:
-    """A column of times: ISO 8601 text, ``YYYY-MM-DD HH:MM:SS``, or an epoch number."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Json:
-    """The text at ``path`` of the JSON in ``column``, under a name of its own."""
-
-    name: str
-    column: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lacks:
-    """1 where ``column`` is NULL although ``used`` has a number above 0, up to ``maximum``; else 0."""
-
-    name: str
-    column: str
-    used: str
-    maximum: float
-
-
-Column = Text | Number | Flag | Time | Json | Lacks
-
-
-def stored_in(column: Column) -> str:
-    """The name of the table's own column that ``column`` is read from."""
-    return column.column if isinstance(column, Json | Lacks) else column.name
-
-
-@dataclass(frozen=True, slots=True)
-class Is:
-    """True of rows whose ``column`` equals ``value``, or is NULL (None); ``negate`` turns it round."""
-
-    column: str
-    value: str | int | None
-    negate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Col:
-    """A label's value is the column's text."""
-
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A label's value is the column's text before (0) or after (1) its first dot."""
-
-    column: str
-    index: Literal[0, 1]
-
-
-@dataclass(frozen=True, slots=True)
-class FirstOf:
-    """A label's value is the first of these that is there."""
-
-    choices: tuple[Col | Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """``success`` where the flag is 1, ``failure`` where it is 0, else ``unknown``."""
-
-    flag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Const:
-    """The same label value for every row of a feed."""
-
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """The project of the row's session."""
-
-
-LabelValue = Col | Part | FirstOf | Outcome | Const | Project
-
-
-def columns_of(value: LabelValue) -> tuple[str, ...]:
-    """The columns that ``value`` is made from."""
-    match value:
-        case Col(column) | Part(column, _):
-            return (column,)
-        case FirstOf(choices):
-            return tuple(choice.column for choice in choices)
-        case Outcome(flag):
-            return (flag,)
-        case _:
-            return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a table's rows add to their session: their cost, and to its hand-offs or sub-agents those that are
-    ``where``."""
-
-    counts: Literal["handoffs", "subagents"]
-    cost: str
-    where: Is | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table that is read incrementally, by its ``id``.
-
-    ``identity`` names the columns that are written once and never changed, by which a row is known again after a
-    restore. A row is final when ``final_when`` is not NULL (at once where there is none). ``session`` is the
-    column that names the session a row belongs to: the row's time is then that session's activity, and ``tally``
-    says what else it adds. ``vendor`` names the columns of a model and of who made it. The sessions table itself has
-    ``is_sessions``.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    time: str
-    identity: tuple[str, ...]
-    session: str | None = "session_id"
-    final_when: str | None = None
-    tally: Tally | None = None
-    vendor: tuple[str, str] | None = None
-    is_sessions: bool = False
-    virtual: bool = False
-    reported_as: str = ""
-
-    def __post_init__(self) -> None:
-        names = [column.name for column in self.columns]
-        if len(set(names)) != len(names):
-            raise SpecError(f"table {self.name}: a column is declared twice: {sorted(names)}")
-        for needed in (*self.identity, *(() if self.virtual else (self.time,)), *(self.vendor or ())):
-            if needed not in names:
-                raise SpecError(f"table {self.name}: column {needed} is used but not declared")
-
-    @property
-    def label(self) -> str:
-        """The table's name in the label ``table``."""
-        return self.reported_as or self.name
-
-    def column(self, name: str) -> Column:
-        """The declared column of that name.
-
-        Raises:
-            SpecError: the table declares no such column.
-        """
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise SpecError(f"table {self.name} has no column {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,20 +85,20 @@ class Current:
     """Rows of a mutable table that a gauge reads, as they are now.
 
     ``value`` names the columns whose sum a row has. With ``newest_per`` only the newest row (the highest id) of each
-    combination of those labels is read; without, the rows of one label set are added up. ``most`` keeps the rows with
-    the highest values of a column, at most so many.
+    combination of those labels is read (of no labels: the newest of all); without, the rows of one label set are added
+    up. ``most`` keeps the rows with the highest values of a column, at most so many.
     """
 
     table: Table
     labels: Mapping[str, LabelValue]
     value: tuple[str, ...]
-    newest_per: tuple[str, ...] = ()
+    newest_per: tuple[str, ...] | None = None
     most: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.value, *(name for value in self.labels.values() for name in columns_of(value))):
             self.table.column(name)
-        for name in self.newest_per:
+        for name in self.newest_per or ():
             if name not in self.labels:
                 raise SpecError(
                     f"table {self.table.name}: the newest row of each {name} is asked for, which is no label"
@@ -295,7 +109,7 @@ Reading = Literal[
     "sessions",  # open sessions, counted
     "session_subagents_max",  # the most sub-agents of one open session
     "session_cost_max",  # the most money of one open session
-    "in_flight",  # rows in flight, counted
+    "in_flight",  # rows in flight, counted, or a column of theirs added up
     "in_flight_oldest",  # the event time of the oldest row in flight
     "current",  # rows of mutable tables, as they are now
     "model_info",  # the models there are
@@ -407,8 +221,8 @@ class Gauge(Metric):
     """A reading of the state, taken anew at every publish.
 
     ``table`` is the table whose rows it reads, ``values`` where its labels come from; label sets that the counter
-    ``known_by`` has show 0 when there is nothing to read. ``of`` are the rows of mutable tables, ``column`` the
-    ledger's column that it reads.
+    ``known_by`` has show 0 when there is nothing to read. ``of`` are the rows of mutable tables, ``column`` is the
+    ledger's column that it reads, or the table's that it adds up.
     """
 
     reading: Reading = "up"
@@ -453,7 +267,8 @@ def _canonical(value: object) -> object:
     if isinstance(value, Feed):
         value = replace(value, table=_as_used(value))
     if is_dataclass(value) and not isinstance(value, type):
-        return (type(value).__name__, *((f.name, _canonical(getattr(value, f.name))) for f in fields(value)))
+        made_of = [f.name for f in fields(value) if f.compare]
+        return (type(value).__name__, *((name, _canonical(getattr(value, name))) for name in made_of))
     if isinstance(value, Mapping):
         return tuple((key, _canonical(item)) for key, item in value.items())
     if isinstance(value, tuple):
@@ -478,74 +293,3 @@ class Ledger(Metric):
     @property
     def feeds(self) -> tuple[Feed, ...]:
         return self.of
-
-
-@dataclass(frozen=True, slots=True)
-class Escalation:
-    """How hand-offs to a paid model after a local one are recognised, and the virtual table of those found.
-
-    ``table`` has the hand-offs; ``model``, ``task`` and ``reason`` are its columns; ``unavailable`` is the reason
-    that says the local model was not there.
-    """
-
-    table: Table
-    found: Table
-    model: str
-    task: str
-    reason: str
-    unavailable: str
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCounters:
-    """The counters that the exporter keeps on a source; they are among its metrics."""
-
-    rows_read: Counter
-    late_rows: Counter
-    rejected: Counter
-    overflow: Counter
-    rewinds: Counter
-    uncertain: Counter
-    dropped: Counter
-    budget_spend: Counter
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The declarations one source is read by.
-
-    ``tables`` are read by a cursor; of ``newest`` the newest rows are read at every look, of ``of_sessions`` those of
-    open sessions. ``ends`` is the virtual table of sessions that end.
-    """
-
-    tables: tuple[Table, ...]
-    metrics: tuple[Metric, ...]
-    ends: Table
-    own: OwnCounters
-    escalation: Escalation
-    ledger: Ledger | None = None
-    newest: tuple[Table, ...] = ()
-    of_sessions: tuple[Table, ...] = ()
-    headlines: Mapping[str, Metric] = field(default_factory=dict)
-    """What a person asks for first: titles, and the counters whose sums are the answers."""
-
-    @property
-    def sessions(self) -> Table | None:
-        """The sessions table, where there is one."""
-        return next((table for table in self.tables if table.is_sessions), None)
-
-    @property
-    def virtual(self) -> tuple[Table, ...]:
-        """The tables whose rows the state makes."""
-        return (self.ends, self.escalation.found)
-
-    @property
-    def counted(self) -> tuple[Metric, ...]:
-        """What rows are counted into: the metrics, and the ledger."""
-        return (*self.metrics, *([self.ledger] if self.ledger else []))
-
-    def only(self, metrics: Iterable[Metric]) -> Schema:
-        """The same with these metrics, the ledger among them or none."""
-        chosen = tuple(metrics)
-        ledger = next((metric for metric in chosen if isinstance(metric, Ledger)), None)
-        return replace(self, metrics=tuple(m for m in chosen if not isinstance(m, Ledger)), ledger=ledger)
