@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -29,15 +29,17 @@ from exporter.config import ConfigError, Settings
 from exporter.context import Rules
 from exporter.demo.settings import DAY_S
 from exporter.explain import Explanation, known, prove, understood
-from exporter.explain.numbers import is_explained
+from exporter.explain.numbers import is_explained, shown
 from exporter.explain.peek import peek
 from exporter.explain.selector import Selector, SelectorError, parse
 from exporter.explain.sql import Facts, Query, parsed_time, untimely
 from exporter.explain.zones import add_zone
 from exporter.exposition import Format
+from exporter.gauges import read_state
 from exporter.once import read_once
 from exporter.rules import zone_of
 from exporter.source.sqlite import SqliteSource
+from exporter.spec import Metric
 from exporter.state import State
 from exporter.values import parse_time
 from tests.demoruns import NOW_S, written_history
@@ -142,6 +144,34 @@ async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, n
 
     picked = chosen(series) if naive == "UTC" else random.Random(SEED).sample(series, 20)
     assert await explained.wrong(picked) == []
+
+
+async def test_rows_too_many_to_name_are_told_by_their_times(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in flight and which sessions are open: nothing is named by its id."""
+    monkeypatch.setattr("exporter.explain.rows.MOST_IDS", 0)
+    monkeypatch.setattr("exporter.explain.gauges.MOST_IDS", 0)
+    explained = await Explained(settings_of(history, tmp_path / "none"), NOW_S).load()
+    wanted = ("sessions", "handoffs", "active_session", "token_budget", "session_")
+    families = [metric for metric in SCHEMA.metrics if metric.name.removeprefix("orchestration_").startswith(wanted)]
+    series = [
+        shown(metric, dict(zip(metric.label_names, labels, strict=True)), "_sum" if metric.type == "histogram" else "")
+        for metric in families
+        for labels in [*explained.facts.state.series.get(metric.name, {}), *read(explained.facts, metric)]
+    ]
+
+    picked = random.Random(SEED).sample(series, 40)
+    proofs = [await explained.of_selector(one) for one in picked]
+
+    assert [proof.lines for proof in proofs if not proof.agrees] == []
+    assert not [proof.lines for proof in proofs if re.search(r"\bid (NOT )?IN \(\d", "\n".join(proof.lines))]
+    assert any("last_at" in "\n".join(proof.lines) for proof in proofs)
+
+
+def read(facts: Facts, metric: Metric) -> Iterable[tuple[str, ...]]:
+    """The labels of a gauge's series."""
+    return read_state(facts.state, facts.schema.only([metric]), facts.rules).get(metric.name, {})
 
 
 TIMES = (

@@ -28,6 +28,7 @@ from exporter.options import did_you_mean
 from exporter.reader import NEWEST_ROWS, unusable
 from exporter.rules import fingerprint, rules_of, schema_of
 from exporter.source import Snapshot, Source, queries
+from exporter.source.again import reading
 from exporter.spec import Counter, Gauge, Histogram, Schema, Table
 from exporter.state import State, StateError
 
@@ -96,12 +97,19 @@ async def prove(
     if isinstance(wanted.metric, Gauge):
         wanted = replace(wanted, labels=dict(zip(wanted.metric.label_names, number.series[0], strict=True)))
     query = _query(facts, wanted)
-    async with source.snapshot() as snapshot:
-        ((value,),) = await snapshot.fetch(str(query)) or (((None,)),)
-        agrees = value is not None and _agree(float(value), number.value)  # type: ignore[arg-type]
-        why = [] if agrees else await reasons(facts, wanted, snapshot)
+    value, agrees, why = await reading(source, lambda snapshot: _compared(facts, wanted, number, query, snapshot))
     title = _title(wanted, of, number)
     return Explanation((*title, *origin, *_changed(facts, wanted), str(query), *_verdict(value, number, why)), agrees)
+
+
+async def _compared(
+    facts: Facts, wanted: Wanted, number: Found, query: Query, snapshot: Snapshot
+) -> tuple[object, bool, list[str]]:
+    """What SQL says, whether that is the number, and if not why it may not be."""
+    rows = await snapshot.fetch(str(query))
+    value = rows[0][0] if rows else None
+    agrees = value is not None and _agree(float(value), number.value)  # type: ignore[arg-type]
+    return value, agrees, [] if agrees else await reasons(facts, wanted, snapshot)
 
 
 def _changed(facts: Facts, wanted: Wanted) -> list[str]:
@@ -128,7 +136,8 @@ async def known(
         raise ExplainError(str(exc)) from exc
     if peeked is None:
         read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
-        facts = Facts(read.schema, read.rules, read.state, read.at, await _present(source, read.schema))
+        present = await reading(source, lambda snapshot: _present(snapshot, read.schema))
+        facts = Facts(read.schema, read.rules, read.state, read.at, present)
         return facts, [f"-- no checkpoint in {settings.storage.path}: of one full read, as of {_utc(read.at)}"]
     chosen, rules = schema_of(settings, schema, of.name), rules_of(settings, of)
     state = State(chosen.tables)
@@ -137,37 +146,34 @@ async def known(
     except StateError as exc:
         raise ExplainError(f"{peeked.path}: {exc}") from exc
     at = peeked.path.stat().st_mtime if state.at is None else state.at
-    facts = Facts(chosen, rules, state, at, await _present(source, chosen))
-    await _read_current(facts, source)
+    facts = Facts(chosen, rules, state, at, await reading(source, lambda snapshot: _present(snapshot, chosen)))
+    Engine(state, chosen, rules)  # admits what the configuration names
+    await reading(source, lambda snapshot: _read_current(facts, snapshot))
+    admit_current(state, chosen, rules)
     lines = [f"-- of the checkpoint {peeked.path}, as of {_utc(at)}"]
     lines += [f"-- {path}: newer, and cannot be read" for path in peeked.skipped]
     return facts, lines
 
 
-async def _present(source: Source, schema: Schema) -> Mapping[str, frozenset[str]]:
+async def _present(snapshot: Snapshot, schema: Schema) -> Mapping[str, frozenset[str]]:
     """The columns of the tables that can be read."""
     found: dict[str, frozenset[str]] = {}
-    async with source.snapshot() as snapshot:
-        for table in (*schema.tables, *schema.newest, *schema.of_sessions):
-            info = await snapshot.table(table.name)
-            columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
-            if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
-                found[table.name] = columns
+    for table in (*schema.tables, *schema.newest, *schema.of_sessions):
+        info = await snapshot.table(table.name)
+        columns = frozenset(column.name.lower() for column in info.columns) if info else frozenset()
+        if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
+            found[table.name] = columns
     return found
 
 
-async def _read_current(facts: Facts, source: Source) -> None:
+async def _read_current(facts: Facts, snapshot: Snapshot) -> None:
     """The rows of mutable tables, which no checkpoint keeps, as they are now."""
-    state, schema = facts.state, facts.schema
-    Engine(state, schema, facts.rules)  # admits what the configuration names
-    async with source.snapshot() as snapshot:
-        for table in schema.newest:
-            present = facts.present.get(table.name)
-            sql = queries.newest(table, present) if present else ""
-            state.current[table.name] = await snapshot.fetch(sql, {"limit": NEWEST_ROWS}) if sql else []
-        for table in schema.of_sessions:
-            state.of_sessions[table.name] = await _of_open(facts, table, snapshot)
-    admit_current(state, schema, facts.rules)
+    for table in facts.schema.newest:
+        present = facts.present.get(table.name)
+        sql = queries.newest(table, present) if present else ""
+        facts.state.current[table.name] = await snapshot.fetch(sql, {"limit": NEWEST_ROWS}) if sql else []
+    for table in facts.schema.of_sessions:
+        facts.state.of_sessions[table.name] = await _of_open(facts, table, snapshot)
 
 
 async def _of_open(facts: Facts, table: Table, snapshot: Snapshot) -> dict[object, list[tuple[object, ...]]]:

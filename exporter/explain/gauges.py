@@ -142,7 +142,9 @@ def _add_current(facts: Facts, query: Query, metric: Gauge, current: Current, pa
     columns.append(f"{_sum(facts, current)} AS amount")
     if current.newest_per is None:
         query.add(
-            part, _of_open(facts, current, columns, join), f"{table.name}: the rows of the sessions that are open"
+            part,
+            _of_open(facts, query, current, columns, join),
+            f"{table.name}: the rows of the sessions that are open",
         )
         return part
     key = name_of(table.cursor)
@@ -161,12 +163,14 @@ def _add_current(facts: Facts, query: Query, metric: Gauge, current: Current, pa
     return part
 
 
-def _of_open(facts: Facts, current: Current, columns: list[str], join: str) -> str:
+def _of_open(facts: Facts, query: Query, current: Current, columns: list[str], join: str) -> str:
     """The rows of open sessions."""
-    sessions = facts.state.sessions
-    found = [sessions.id[slot] for slot in sessions.slots()]
+    which = is_open(facts, counted=False)
+    if "last_at" in which:
+        add_sessions(facts, query, with_activity=True)
+        which = f"s.id IN (SELECT s.id FROM session AS s WHERE {which})"
     join = join.replace("LEFT JOIN", "JOIN")
-    return f"{selection(columns)}\nFROM {name_of(current.table.name)} AS e{join}\nWHERE s.id IN {ids(found)}"
+    return f"{selection(columns)}\nFROM {name_of(current.table.name)} AS e{join}\nWHERE {which}"
 
 
 def _sum(facts: Facts, current: Current) -> str:
