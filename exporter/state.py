@@ -8,17 +8,15 @@ only that. Nothing here reads a database, a file or a clock.
 from __future__ import annotations
 
 import json
-from array import array
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from exporter.ledger import Ledger
 from exporter.memory import Digests, Memory
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
+from exporter.written import dump_memory, dump_rows, dump_value, encode, load_memory, load_rows, load_value
 
 Labels = tuple[str, ...]
 Row = tuple[object, ...]
@@ -230,7 +228,7 @@ class State:
 
     def snapshot(self) -> bytes:
         """All of it."""
-        memories = {name: _dump_memory(table.memory) for name, table in self.tables.items()}
+        memories = {name: dump_memory(table.memory) for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
             "at": self.at,
@@ -246,7 +244,7 @@ class State:
             "ledger": self.ledger.dump(),
         }
         self._clear()
-        return _encode(record)
+        return encode(record)
 
     def delta(self) -> bytes | None:
         """What changed since the last ``delta`` or ``snapshot``; None where nothing did.
@@ -256,7 +254,7 @@ class State:
         meta = {key: value for key, value in self._meta().items() if value != self._written.get(key)}
         record = {
             "meta": meta,
-            "read": [[name, *_dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
+            "read": [[name, *dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
             "series": [_dump_series(found) for found in self.changed_series],
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
@@ -264,7 +262,7 @@ class State:
             "booked": self.ledger.delta(),
         }
         self._clear()
-        return _encode({"at": self.at, **record}) if any(record.values()) else None
+        return encode({"at": self.at, **record}) if any(record.values()) else None
 
     def _clear(self) -> None:
         self.whole = False
@@ -319,11 +317,11 @@ class State:
         self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
             if self._takes(name):
-                _load_memory(self.tables[name].memory, written)
+                load_memory(self.tables[name].memory, written)
         for name, ids, rows, sparse in content.get("read", ()):
             if self._takes(name):
                 memory = self.tables[name].memory
-                memory.add(*_load_rows(ids, rows, memory.width), sparse=sparse)
+                memory.add(*load_rows(ids, rows, memory.width), sparse=sparse)
         self._apply_meta(content.get("meta", {}))
         self.at = content.get("at", self.at)
         for metric, labels in content.get("removed", ()):
@@ -376,7 +374,7 @@ class State:
             flights.pop(id_, None)
             return
         row, *rest = written
-        flights[id_] = Flight(self._fitted(table, [_unjson(value) for value in row]), *rest)
+        flights[id_] = Flight(self._fitted(table, [load_value(value) for value in row]), *rest)
 
     def _apply_meta(self, meta: Mapping[str, Any]) -> None:
         for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
@@ -396,10 +394,6 @@ class State:
         self.ledger.zone = meta.get("zone", self.ledger.zone)
 
 
-def _encode(record: Mapping[str, object]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
-
-
 def _shape(table: Table) -> list[list[Any]]:
     """What rows of the table are known, timed and final by, and the columns they are read with."""
     known_by = [table.cursor, table.time, table.final_when, *table.identity]
@@ -411,51 +405,10 @@ def _dump_series(found: Series) -> list[object]:
 
 
 def _dump_flight(flight: Flight) -> list[object]:
-    row = [_json(value) for value in flight.row]
+    row = [dump_value(value) for value in flight.row]
     return [row, flight.time, flight.first_read, flight.project, flight.waiting]
 
 
 def _dump_table(table: TableState) -> list[object]:
     rewind = table.rewind and [table.rewind.known, table.rewind.next, table.rewind.newest_time]
     return [table.cursor, table.top, table.newest_time, rewind]
-
-
-def _dump_rows(ids: Iterable[int], rows: Iterable[Digests]) -> tuple[str, str]:
-    """Ids and digests in base64: as JSON numbers they would be a third of the time that a delta takes."""
-    return _text(array("q", ids)), _text(array("Q", chain.from_iterable(rows)))
-
-
-def _load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Digests]]:
-    numbers, values = array("q", b64decode(ids)), array("Q", b64decode(digests))
-    if len(values) != len(numbers) * width:
-        raise ValueError(f"{len(values)} digests of {len(numbers)} rows: not {width} each")
-    return list(numbers), [tuple(values[n : n + width]) for n in range(0, len(values), width)]
-
-
-def _text(values: array[int]) -> str:
-    return b64encode(values.tobytes()).decode("ascii")
-
-
-def _dump_memory(memory: Memory) -> list[object]:
-    return [
-        _text(memory.ids),
-        _text(memory.digests),
-        sorted(memory.sparse),
-    ]
-
-
-def _load_memory(memory: Memory, written: Any) -> None:
-    ids, digests, sparse = written
-    memory.ids = array("q", b64decode(ids))
-    memory.digests = array("Q", b64decode(digests))
-    if len(memory.digests) != len(memory.ids) * memory.width:
-        raise ValueError(f"{len(memory.digests)} digests of {len(memory.ids)} rows: not {memory.width} each")
-    memory.sparse = set(sparse)
-
-
-def _json(value: object) -> object:
-    return {"b": value.hex()} if isinstance(value, bytes) else value
-
-
-def _unjson(value: Any) -> object:
-    return bytes.fromhex(value["b"]) if isinstance(value, dict) else value

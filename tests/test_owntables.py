@@ -435,6 +435,22 @@ async def test_a_table_is_added_and_removed_over_a_restart(tmp_path: Path) -> No
     assert "others_total" not in without.names()
 
 
+async def test_a_label_made_from_another_column_has_all_its_places_again(tmp_path: Path) -> None:
+    """A mistake that filled the vocabulary does not leave every right value `__other__`."""
+    labels = declared()[0]["labels"]
+    mistaken = changed(labels={**labels, "flow": {"column": "run_id"}})
+    with pipelines(tmp_path / "runs.db") as made:
+        for n in range(6):
+            made.run(flow_name=f"flow-{n % 2}")
+        async with polling(tmp_path, mistaken, max_label_values=3) as looping:
+            assert (await looping.settled()).total(RUNS, flow="__other__") == 3.0
+        async with polling(tmp_path, max_label_values=3) as looping:
+            shown = await looping.settled()
+
+    assert [shown.total(RUNS, flow=f"flow-{n}") for n in range(2)] == [3.0, 3.0]
+    assert shown.total(RUNS, flow="__other__") == 0.0
+
+
 @pytest.mark.parametrize(
     "keys",
     [
