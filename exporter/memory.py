@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from base64 import b64decode, b64encode
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal
 
 NEWEST = 65_536
 EVERY = 1_024
@@ -165,5 +167,45 @@ class Memory:
     def _same(self, id_: int, column: int, value: int) -> bool:
         return value != _NULL and any(row[column] == value for row in self.known(id_))
 
+    def dump(self) -> list[object]:
+        """All of it as JSON can hold it: arrays in base64, as numbers they would be three times as long."""
+        return [_text(self.ids), _text(self.digests), sorted(self.sparse)]
+
+    def load(self, written: Sequence[Any]) -> None:
+        """Take up what ``dump`` wrote.
+
+        Raises:
+            ValueError: it does not hold together.
+        """
+        ids, digests, sparse = written
+        self.ids, self.digests = _arrays(ids, digests, self.width)
+        self.sparse = set(sparse)
+
     def _row(self, position: int) -> Digests:
         return tuple(self.digests[position * self.width : (position + 1) * self.width])
+
+
+def dump_rows(ids: Iterable[int], rows: Iterable[Digests]) -> tuple[str, str]:
+    """Ids and digests of rows in base64: as JSON numbers they would be a third of the time that a delta takes."""
+    return _text(array("q", ids)), _text(array("Q", chain.from_iterable(rows)))
+
+
+def load_rows(ids: str, digests: str, width: int) -> tuple[list[int], list[Digests]]:
+    """Rows that ``dump_rows`` wrote, of ``width`` digests each.
+
+    Raises:
+        ValueError: they do not hold together.
+    """
+    numbers, values = _arrays(ids, digests, width)
+    return list(numbers), [tuple(values[n : n + width]) for n in range(0, len(values), width)]
+
+
+def _arrays(ids: str, digests: str, width: int) -> tuple[array[int], array[int]]:
+    numbers, values = array("q", b64decode(ids)), array("Q", b64decode(digests))
+    if len(values) != len(numbers) * width:
+        raise ValueError(f"{len(values)} digests of {len(numbers)} rows: not {width} each")
+    return numbers, values
+
+
+def _text(values: array[int]) -> str:
+    return b64encode(values.tobytes()).decode("ascii")

@@ -17,13 +17,13 @@ from exporter.advance import Engine
 from exporter.births import Births
 from exporter.checkpoint import Checkpoint, CheckpointError, StateDirectory
 from exporter.clocks import Suspension
-from exporter.config import ConfigError, Settings, SourceSettings
+from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.labels import pools_of_only
 from exporter.publisher import Publisher, be_born, forget_removed
 from exporter.reader import Layout, Look, Reader, Suspicion
-from exporter.rules import fingerprint, rules_of, schema_of
+from exporter.rules import check_zone, fingerprint, rules_of, schema_of
 from exporter.source import Look as Token
 from exporter.source import Source, SourceDiscarded, SourceError
 from exporter.spec import Metric, Schema
@@ -222,29 +222,14 @@ class Poller:
                 state = State(self.schema.tables)
             else:
                 forget_removed(state, self.schema, self.fingerprints)
-                self._check_zone(state)
+                rebuild, self._rebuilt = not self._rebuilt and self.settings.storage.rebuild_ledger, True
+                check_zone(state, self.schema, self.rules, rebuild=rebuild)
                 self._needs_snapshot = False
                 self._suspension.begin()
         if loaded.fell_back or loaded.lost:
             self._log.warning("checkpoint fell back" if loaded.fell_back else "checkpoint is lost; counting anew")
             state.counting_since = None
         self._take(state)
-
-    def _check_zone(self, state: State) -> None:
-        """Hold that the ledger's days are those of the configured zone, or have it made anew where that is wanted.
-
-        Raises:
-            ConfigError: they are another zone's.
-        """
-        name, ledger = self.rules.calendar.name, self.schema.ledger
-        if ledger is None or ledger.name not in state.fingerprints:
-            return
-        if self.settings.storage.rebuild_ledger and not self._rebuilt:
-            self._rebuilt = True
-            del state.fingerprints[ledger.name]
-        elif state.ledger.zone != name:
-            rule = f"source {self.source.name} keeps its ledger in {state.ledger.zone}: --rebuild-ledger makes it anew"
-            raise ConfigError("time_zone", name, rule)
 
     async def _poll_timed(self) -> None:
         began = self.monotonic()

@@ -8,7 +8,7 @@ from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from exporter.budgets import Budget
-from exporter.config import BudgetSettings, Settings, SourceSettings
+from exporter.config import BudgetSettings, ConfigError, Settings, SourceSettings
 from exporter.context import Rules
 from exporter.groups import Caps
 from exporter.labels import without_label
@@ -16,6 +16,7 @@ from exporter.localtime import Calendar
 from exporter.models import POOL, Models
 from exporter.owntables import extended
 from exporter.spec import Counter, Escalation, Gauge, Ledger, Metric, Schema
+from exporter.state import State
 from exporter.values import label_text
 
 
@@ -129,3 +130,19 @@ def fingerprint(metric: Metric, rules: Rules, schema: Schema) -> str:
     if isinstance(metric, Ledger):
         made_by = (*made_by, rules.calendar.name)
     return metric.fingerprint(made_by=made_by)
+
+
+def check_zone(state: State, schema: Schema, rules: Rules, *, rebuild: bool) -> None:
+    """Hold that the days of a ledger that was kept are those of the configured zone; ``rebuild`` has it made anew.
+
+    Raises:
+        ConfigError: they are another zone's.
+    """
+    name, ledger = rules.calendar.name, schema.ledger
+    if ledger is None or ledger.name not in state.fingerprints:
+        return
+    if rebuild:
+        del state.fingerprints[ledger.name]
+    elif state.ledger.zone != name:
+        rule = f"the ledger that is kept has the days of {state.ledger.zone}: --rebuild-ledger makes it anew"
+        raise ConfigError("time_zone", name, rule)

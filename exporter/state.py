@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.ledger import Ledger
-from exporter.memory import Digests, Memory
+from exporter.memory import Digests, Memory, dump_rows, load_rows
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
-from exporter.written import dump_memory, dump_rows, dump_value, encode, load_memory, load_rows, load_value
 
 Labels = tuple[str, ...]
 Row = tuple[object, ...]
@@ -228,7 +227,7 @@ class State:
 
     def snapshot(self) -> bytes:
         """All of it."""
-        memories = {name: dump_memory(table.memory) for name, table in self.tables.items()}
+        memories = {name: table.memory.dump() for name, table in self.tables.items()}
         record = {
             "format": FORMAT,
             "at": self.at,
@@ -244,7 +243,7 @@ class State:
             "ledger": self.ledger.dump(),
         }
         self._clear()
-        return encode(record)
+        return _encode(record)
 
     def delta(self) -> bytes | None:
         """What changed since the last ``delta`` or ``snapshot``; None where nothing did.
@@ -262,7 +261,7 @@ class State:
             "booked": self.ledger.delta(),
         }
         self._clear()
-        return encode({"at": self.at, **record}) if any(record.values()) else None
+        return _encode({"at": self.at, **record}) if any(record.values()) else None
 
     def _clear(self) -> None:
         self.whole = False
@@ -317,7 +316,7 @@ class State:
         self._apply_shapes(content.get("meta", {}).get("shapes", {}))
         for name, written in content.get("memory", {}).items():
             if self._takes(name):
-                load_memory(self.tables[name].memory, written)
+                self.tables[name].memory.load(written)
         for name, ids, rows, sparse in content.get("read", ()):
             if self._takes(name):
                 memory = self.tables[name].memory
@@ -374,7 +373,7 @@ class State:
             flights.pop(id_, None)
             return
         row, *rest = written
-        flights[id_] = Flight(self._fitted(table, [load_value(value) for value in row]), *rest)
+        flights[id_] = Flight(self._fitted(table, [_unjson(value) for value in row]), *rest)
 
     def _apply_meta(self, meta: Mapping[str, Any]) -> None:
         for name, (cursor, top, newest_time, rewind) in meta.get("tables", {}).items():
@@ -394,6 +393,10 @@ class State:
         self.ledger.zone = meta.get("zone", self.ledger.zone)
 
 
+def _encode(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
 def _shape(table: Table) -> list[list[Any]]:
     """What rows of the table are known, timed and final by, and the columns they are read with."""
     known_by = [table.cursor, table.time, table.final_when, *table.identity]
@@ -405,10 +408,18 @@ def _dump_series(found: Series) -> list[object]:
 
 
 def _dump_flight(flight: Flight) -> list[object]:
-    row = [dump_value(value) for value in flight.row]
+    row = [_json(value) for value in flight.row]
     return [row, flight.time, flight.first_read, flight.project, flight.waiting]
 
 
 def _dump_table(table: TableState) -> list[object]:
     rewind = table.rewind and [table.rewind.known, table.rewind.next, table.rewind.newest_time]
     return [table.cursor, table.top, table.newest_time, rewind]
+
+
+def _json(value: object) -> object:
+    return {"b": value.hex()} if isinstance(value, bytes) else value
+
+
+def _unjson(value: Any) -> object:
+    return bytes.fromhex(value["b"]) if isinstance(value, dict) else value

@@ -20,7 +20,9 @@ MAX_LINES = 450
 
 
 class Rule(NamedTuple):
-    """Modules that are or are within one of `modules` import nothing that is or is within one of `never`."""
+    """Modules that are or are within one of `modules` import nothing that is or is within one of `never`, but for
+    what is within the same one.
+    """
 
     modules: tuple[str, ...]
     never: tuple[str, ...]
@@ -121,7 +123,9 @@ def breaches(imports: Mapping[str, set[str]]) -> list[str]:
             found += [
                 f"{module} imports {target}: {rule.why}"
                 for rule in RULES
-                if is_within(module, rule.modules) and is_within(target, rule.never)
+                if is_within(module, rule.modules)
+                and is_within(target, rule.never)
+                and not any(is_within(module, (own,)) and is_within(target, (own,)) for own in rule.modules)
             ]
             found += [
                 f"{module} imports {target}: only {', '.join(allowed)} do"
