@@ -205,7 +205,7 @@ class _Tried:
         self.took, self.failed = {}, {}
         sql = queries.newest(self.table, self.columns)
         rows = await self._try(snapshot, "the newest rows", sql, limit=NEWEST_ROWS)
-        self.newest = rows[0][self._place(self.table.time)] if rows else None
+        self.newest = rows[0][self._place(self.table.time)] if rows and self.table.time else None
         if self.by_session:
             place = self._place(self.table.session or "")
             keys = [row[place] for row in rows[:COMPARED] if isinstance(row[place], str)]

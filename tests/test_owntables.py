@@ -596,7 +596,7 @@ def test_check_and_once_tell_what_does_not_fit(what: str, tmp_path: Path) -> Non
 
     (line,) = [line for line in checked.stdout.splitlines() if line.startswith("error")]
     assert line.startswith(f"error   task_runs: left out: {reason.format(file)}; left out with it: {RUNS}, {COST}, ")
-    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "check failed: 1 error, 8 warnings")
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "check failed: 1 error, 12 warnings")
     assert printed.returncode == 0
     assert f'{SLOTS}{{pool="a",source="pipelines"}} 4.0\n' in printed.stdout
     assert RUNS + "{" not in printed.stdout
