@@ -41,7 +41,7 @@ class Scan:
         self.fresh = frozenset(table.name for table in schema.tables) if first else frozenset(fresh)
         """The tables of which every row is new."""
         self.candidates = Candidates()
-        self.ledger = Ledger()
+        self.ledger = Ledger(noted=False)
         counted = () if first else {table.name for table in (*schema.tables, *schema.virtual)} - self.fresh
         self.context = Context(self.state, schema, rules, self.candidates, again=counted, ledger=self.ledger)
         self.book = SessionBook(self.context, Sessions(bulk=True))

@@ -576,7 +576,7 @@ def rows(docs: str, columns: int) -> list[list[str]]:
 def default_of(model: type[BaseModel], path: tuple[str, ...]) -> str:
     """Return a setting's default as the docs write it."""
     field = model.model_fields[path[0]]
-    default = field.get_default(call_default_factory=True)
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):
         return default_of(type(default), path[1:])
     if any(isinstance(item, Seconds) for item in field.metadata):
@@ -615,7 +615,7 @@ def test_the_docs_have_every_option_of_single_commands() -> None:
     wanted = [
         [
             f"`{option.path[0]}`",
-            f"`{option.flag}`",
+            f"`{option.flag}`" if option.flag else "–",
             f"`{option.variable}`",
             default_of(OWN[option.path[0]], option.path[1:]),
         ]

@@ -31,7 +31,7 @@ def whole(first: int, last: int, hours: float | None = None) -> Span:
 
 def content(ledger: Ledger) -> dict[tuple[int, Account], list[float]]:
     """All that is booked."""
-    return {(at, account): list(entry) for at, accounts in ledger.books.items() for account, entry in accounts.items()}
+    return {(at, account): list(entry) for at in ledger.places() for account, entry in ledger.entries(at)}
 
 
 def booked(*entries: tuple[int, int, Account], amounts: Sequence[float] = ONE) -> Ledger:
@@ -83,10 +83,10 @@ def test_hours_are_kept_for_62_days_and_days_for_400(days_ago: int, *, hours: bo
 
     assert (KEPT_DAYS, KEPT_HOURS_DAYS) == (400, 62)
     for ledger in (late, early):
-        assert (place(day, 3) in ledger.books) is hours
-        assert (place(day) in ledger.books) is days
+        assert (place(day, 3) in ledger.places()) is hours
+        assert (place(day) in ledger.places()) is days
         assert ledger.projects() == ({"p"} if days else set())
-        assert {at for at, _ in ledger.changed} == set(ledger.books)
+        assert {at for at, _ in ledger.changed} == ledger.places()
 
 
 def test_what_is_forgotten_is_no_longer_summed() -> None:
@@ -271,8 +271,8 @@ def test_a_sum_that_is_not_forgotten_would_be_noticed(monkeypatch: pytest.Monkey
 def test_what_does_not_hold_together_is_not_taken_up() -> None:
     """As many amounts as entries are for, or an error that says so."""
     dumped = booked((TODAY, 0, HANDOFF)).dump()
-    (account,) = dumped["accounts"]
-    account[-1] = account[-1][:32]
+    page = dumped["pages"][0]
+    page[-1] = page[-1][:32]
 
     with pytest.raises(ValueError, match=r"^3 amounts for 2 entries of the ledger: not 6 each$"):
         Ledger().load(dumped)
@@ -329,6 +329,6 @@ def test_the_books_are_cleared_when_a_day_begins() -> None:
     midnight = found.calendar.midnight(TODAY + KEPT_DAYS - 1)
 
     found.begin(midnight)
-    assert set(found.ledger.books) == {place(TODAY)}
+    assert found.ledger.places() == {place(TODAY)}
     found.begin(midnight + 86_400)
-    assert set(found.ledger.books) == set()
+    assert found.ledger.places() == set()

