@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import random
@@ -144,6 +145,30 @@ async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, n
 
     picked = chosen(series) if naive == "UTC" else random.Random(SEED).sample(series, 20)
     assert await explained.wrong(picked) == []
+
+
+async def test_times_of_all_forms_are_proved(sample: Path, tmp_path: Path) -> None:
+    """One column has them all; where it has one form alone the SQL is shorter."""
+    before = await Explained(settings_of(sample, tmp_path / "none"), SAMPLE_NOW_S).load()
+    short = await before.of_selector("orchestration_session_handoffs_sum")
+    change(
+        sample,
+        "UPDATE handoff_events SET timestamp = replace(timestamp, ' ', 'T') || '.25Z' WHERE id % 4 = 0",
+        "UPDATE handoff_events SET timestamp = CAST(strftime('%s', timestamp) AS INTEGER) WHERE id % 4 = 1",
+        "UPDATE handoff_events SET timestamp = strftime('%s', timestamp) * 1000 WHERE id % 4 = 2",
+        "UPDATE subagent_invocations SET timestamp = NULL WHERE id % 7 = 0",
+    )
+    explained = await Explained(settings_of(sample, tmp_path / "none"), SAMPLE_NOW_S).load()
+    ledger = explained.facts.state.ledger.projects()
+
+    told = await explained.of_selector("orchestration_session_handoffs_sum")
+
+    assert short.agrees
+    assert "typeof(e.timestamp)" not in "\n".join(short.lines)
+    assert told.agrees
+    assert "typeof(e.timestamp)" in "\n".join(told.lines)
+    days = [f'orchestration_ledger_handoffs{{period="previous_week",project={json.dumps(one)}}}' for one in ledger]
+    assert await explained.wrong([*days, "orchestration_session_cost_usd_sum"]) == []
 
 
 async def test_rows_too_many_to_name_are_told_by_their_times(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,16 +20,17 @@ from exporter.explain import calendar, counted, gauges
 from exporter.explain.differences import changed_rules, reasons
 from exporter.explain.numbers import ExplainError, Found, Wanted, found, is_explained, shown, understood
 from exporter.explain.peek import peek
-from exporter.explain.sql import Facts, Query
+from exporter.explain.rows import plain_times
+from exporter.explain.sql import Facts, Query, has
 from exporter.explain.zones import add_zone
 from exporter.gauges import admit_current
 from exporter.once import read_all
 from exporter.options import did_you_mean
 from exporter.reader import NEWEST_ROWS, unusable
 from exporter.rules import fingerprint, rules_of, schema_of
-from exporter.source import Snapshot, Source, queries
+from exporter.source import Row, Snapshot, Source, queries
 from exporter.source.again import reading
-from exporter.spec import Counter, Gauge, Histogram, Schema, Table
+from exporter.spec import Counter, Gauge, Histogram, Schema, Table, Time
 from exporter.state import State, StateError
 
 _ENOUGH = 1e-9
@@ -137,7 +138,7 @@ async def known(
     if peeked is None:
         read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
         present = await reading(source, lambda snapshot: _present(snapshot, read.schema))
-        facts = Facts(read.schema, read.rules, read.state, read.at, present)
+        facts = await _with_plain_times(Facts(read.schema, read.rules, read.state, read.at, present), source)
         return facts, [f"-- no checkpoint in {settings.storage.path}: of one full read, as of {_utc(read.at)}"]
     chosen, rules = schema_of(settings, schema, of.name), rules_of(settings, of)
     state = State(chosen.tables)
@@ -148,6 +149,7 @@ async def known(
     at = peeked.path.stat().st_mtime if state.at is None else state.at
     facts = Facts(chosen, rules, state, at, await reading(source, lambda snapshot: _present(snapshot, chosen)))
     Engine(state, chosen, rules)  # admits what the configuration names
+    facts = await _with_plain_times(facts, source)
     await reading(source, lambda snapshot: _read_current(facts, snapshot))
     admit_current(state, chosen, rules)
     lines = [f"-- of the checkpoint {peeked.path}, as of {_utc(at)}"]
@@ -164,6 +166,27 @@ async def _present(snapshot: Snapshot, schema: Schema) -> Mapping[str, frozenset
         if table.cursor in columns and not (table in schema.declared and unusable(table, info)):
             found[table.name] = columns
     return found
+
+
+async def _with_plain_times(facts: Facts, source: Source) -> Facts:
+    """The same, knowing which times SQLite's own words are enough for."""
+    if facts.rules.zone is not UTC:
+        return facts
+    found: dict[tuple[str, str], bool] = {}
+    for table in facts.schema.tables:
+        for column in table.columns:
+            if isinstance(column, Time) and has(facts, table, column.name):
+                others, absent, last = await reading(source, _first_of(plain_times(facts, table, column.name)))
+                if not others:
+                    found[table.name, column.name] = not absent and (last is None or float(str(last)) <= facts.now)
+    return replace(facts, plain=found)
+
+
+def _first_of(sql: str) -> Callable[[Snapshot], Awaitable[Row]]:
+    async def first(snapshot: Snapshot) -> Row:
+        return (await snapshot.fetch(sql))[0]
+
+    return first
 
 
 async def _read_current(facts: Facts, snapshot: Snapshot) -> None:

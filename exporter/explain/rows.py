@@ -69,6 +69,14 @@ def remark(facts: Facts, table: Table, *, final: bool = True) -> str:
     return f"{table.name}: the rows read, up to id {state.cursor}, but for {len(state.flights)} in flight"
 
 
+def plain_times(facts: Facts, table: Table, name: str) -> str:
+    """The SELECT that says whether a column's times are plain: how many are not, how many are NULL, and the newest."""
+    column = raw(facts, table, name, "e")
+    other = f"strftime('%Y-%m-%d %H:%M:%S', {column}) IS NOT replace({column}, 'T', ' ')"
+    counts = f"count(*) FILTER (WHERE {other}), count(*) - count({column}), max(strftime('%s', {column}) + 0)"
+    return f"SELECT {counts} FROM {name_of(table.name)} AS e WHERE {is_read(facts, table, 'e')}"
+
+
 def project_of(facts: Facts, table: Table, of: str, session: str = "s") -> tuple[str, str]:
     """A row's project, and the JOIN that it takes."""
     sessions = facts.schema.sessions

@@ -63,6 +63,8 @@ class Facts:
     state: State
     now: float
     present: Mapping[str, frozenset[str]]
+    plain: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """Table and column of times that all are ``YYYY-MM-DD HH:MM:SS`` in UTC, and whether none is NULL or to come."""
 
 
 @dataclass(slots=True)
@@ -211,6 +213,8 @@ def parsed_time(facts: Facts, table: Table, name: str, of: str) -> str:
     if not has(facts, table, name):
         return "NULL"
     column = raw(facts, table, name, of)
+    if (table.name, name) in facts.plain:
+        return f"CAST(strftime('%s', {column}) AS INTEGER)"
     scale = " ".join(f"WHEN {column} >= {least} THEN {per_s}" for least, per_s in _EPOCHS)
     zone = f"ltrim(substr({column}, 20), '.0123456789')"
     whole = f"strftime('%s', substr({column}, 1, 19) || {zone})"
@@ -243,6 +247,8 @@ def event_time(facts: Facts, table: Table, of: str) -> str:
     time = parsed_time(facts, table, table.time, of)
     if time == "NULL":
         return now
+    if facts.plain.get((table.name, table.time)):
+        return time
     within = f"<= {literal(facts.now + _DAY_S)}"
     return f"(SELECT CASE WHEN t {within} THEN min(t, {now}) ELSE {now} END FROM (SELECT {time} AS t))"
 
