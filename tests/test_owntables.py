@@ -304,6 +304,25 @@ async def test_what_cannot_be_used_is_counted_and_the_rest_of_the_row_counts(tmp
     }
 
 
+def test_promtool_finds_no_fault_in_own_metrics(promtool: Path, tmp_path: Path) -> None:
+    """Of every version present; and what its linter would find in a name is refused before."""
+    with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as connection:
+        connection.executescript(TABLES + POOLS + REST)
+        for flow in ('a "quoted"', "back\\slash", "two\nlines", "grün"):
+            sql = (
+                "INSERT INTO task_runs (run_id, started_at, finished_at, flow_name, duration_ms) VALUES (?, ?, ?, ?, ?)"
+            )
+            connection.execute(sql, ("r", "2026-11-21", "x", flow, 5))
+
+    shown = command("once", "--config.file", written(tmp_path)).stdout
+    line = [str(promtool), "check", "metrics"]
+    checked = subprocess.run(line, input=shown, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+    assert [told for told in (checked.stdout + checked.stderr).splitlines() if "pipelines_" in told] == []
+    assert "error while linting" not in checked.stderr
+    assert len(Shown.of(shown).by_labels(f"{DURATION}_count")) == 4
+
+
 async def test_labels_are_bounded_and_models_are_shared(tmp_path: Path) -> None:
     """`max_label_values` holds for an own label by itself; one called model goes by the aliases."""
     table = {
