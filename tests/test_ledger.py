@@ -274,7 +274,7 @@ def test_what_does_not_hold_together_is_not_taken_up() -> None:
     page = dumped["pages"][0]
     page[-1] = page[-1][:32]
 
-    with pytest.raises(ValueError, match=r"^3 amounts for 2 entries of the ledger: not 6 each$"):
+    with pytest.raises(ValueError, match=r"^3 amounts for 1 accounts: not 6 each$"):
         Ledger().load(dumped)
 
 
