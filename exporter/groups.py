@@ -228,6 +228,9 @@ class Partition(dict[tuple[object, ...], Group]):
 
 
 def _note_folded(metric: Metric, before: Labels, after: Labels, overflows: list[Labels]) -> None:
+    """Note the labels that were folded; not of the ledger, whose rows are those of the money's counters."""
+    if isinstance(metric, Ledger):
+        return
     overflows.extend(
         (metric.name, label.name)
         for label, one, other in zip(metric.labels, before, after, strict=True)

@@ -882,13 +882,16 @@ async def test_values_are_admitted_until_there_is_no_room(platform: Platform, st
             looping.shown, HANDOFFS_TOTAL, "model"
         ) == {"a": 2, "__other__": 4}
         before = by(looping.shown, HANDOFFS_TOTAL, "model")
+        overflown = looping.shown.by_labels(OVERFLOW)
         await looping.restart()
+        assert looping.shown.by_labels(OVERFLOW) == overflown
         handoff(platform, "s", "c", 7.0)
         handoff(platform, "s", "a", 7.0)
         shown = await looping.polled()
 
     assert by(shown, HANDOFFS_TOTAL, "model") == {**before, "a": 3, "__other__": 5}
     assert shown.total(OVERFLOW, metric=HANDOFFS_TOTAL, label="model") == 5
+    assert {dict(labels)["metric"] for labels in overflown} <= {metric.name for metric in catalogue.METRICS}
 
 
 async def test_maxima_of_projects_beyond_the_cap_are_left_out(platform: Platform, storage: Path) -> None:
