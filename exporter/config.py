@@ -116,7 +116,7 @@ class ModelSettings(Model):
 
 
 class ScopeSettings(Model):
-    """What a budget is for: one of these."""
+    """What a budget is for: one of these; none of them is all of its source."""
 
     project: LabelValue | None = None
     """What this project spends."""
@@ -127,9 +127,22 @@ class ScopeSettings(Model):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> ScopeSettings:
-        if sum(value is not None for value in (self.project, self.model, self.tenant)) != 1:
-            raise ValueError("must be all, or exactly one of project, model and tenant")
+        if sum(value is not None for value in (self.project, self.model, self.tenant)) > 1:
+            raise ValueError(_SCOPE_RULE)
         return self
+
+
+def _scope(value: object) -> object:
+    """``all`` as a scope of none of them."""
+    if isinstance(value, str | dict) and value != "all" and not (isinstance(value, dict) and value):
+        raise ValueError(_SCOPE_RULE)
+    return {} if value == "all" else value
+
+
+_SCOPE_RULE = "must be all, or one of {project: NAME}, {model: NAME} and {tenant: NAME}"
+_SCOPE_SCHEMA = {
+    "anyOf": [{"enum": ["all"]}, {**ScopeSettings.model_json_schema(), "minProperties": 1, "maxProperties": 1}]
+}
 
 
 class BudgetSettings(Model):
@@ -137,7 +150,7 @@ class BudgetSettings(Model):
 
     name: LabelValue
     """Value of the label `budget`."""
-    scope: ScopeSettings | Literal["all"] = "all"
+    scope: Annotated[ScopeSettings, BeforeValidator(_scope), WithJsonSchema(_SCOPE_SCHEMA)] = ScopeSettings()
     """What it is for: `all` of its source, or `{project: NAME}`, `{model: NAME}`, `{tenant: NAME}`."""
     limit_usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
     """What may be spent in a period, in USD."""
@@ -149,16 +162,14 @@ class BudgetSettings(Model):
     @property
     def scoped(self) -> tuple[Literal["project", "model", "all"], str]:
         """The kind of scope within a source, and its value: a tenant is all of each of its sources."""
-        if isinstance(self.scope, ScopeSettings) and self.scope.project is not None:
+        if self.scope.project is not None:
             return "project", self.scope.project
-        if isinstance(self.scope, ScopeSettings) and self.scope.model is not None:
-            return "model", self.scope.model
-        return "all", ""
+        return ("all", "") if self.scope.model is None else ("model", self.scope.model)
 
     @property
     def tenant(self) -> str | None:
         """The tenant whose sources it adds up."""
-        return self.scope.tenant if isinstance(self.scope, ScopeSettings) else None
+        return self.scope.tenant
 
 
 class LabelSettings(Model):

@@ -113,6 +113,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run in CI in which a test was skipped, for whatever reason: what did not run was not tested."""
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes: the one that gathers what they report decides
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     assert reporter is not None, "pytest runs without its terminal reporter"
     if are_required() and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:

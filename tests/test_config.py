@@ -38,6 +38,8 @@ def load(
 DURATION = "must be a duration from {}: seconds, or text such as 500ms, 30s, 5m, 1h, 2d"
 WHOLE = "must be a whole number"
 LIST = "must be a list"
+SCOPE = "must be all, or one of {project: NAME}, {model: NAME} and {tenant: NAME}"
+TENANT = "sources: [{name: x, database: d, labels: {tenant: acme}}]"
 MAPPING = "must be a mapping of keys to values"
 TEXT = "must be text (in quotes, if YAML reads it as something else)"
 ADDRESS = "must be HOST:PORT, [IPV6]:PORT or :PORT, the port from 0 to 65535"
@@ -82,6 +84,49 @@ BAD_FILES = [
     ("naive_time_zone: Europe/Nowhere", 'c.yml:1 naive_time_zone: "Europe/Nowhere": ' + ZONE),
     ("naive_time_zone: ../x", 'c.yml:1 naive_time_zone: "../x": ' + ZONE),
     ("naive_time_zone: 1", "c.yml:1 naive_time_zone: 1: " + TEXT),
+    ("time_zone: Mars/Base", 'c.yml:1 time_zone: "Mars/Base": ' + ZONE),
+    ("storage: {rebuild_ledger: 1}", "c.yml:1 storage.rebuild_ledger: 1: must be true or false"),
+    ("models: [a]", 'c.yml:1 models: ["a"]: ' + MAPPING),
+    ("models: {a: {tier: free}}", "c.yml:1 models.a.tier: \"free\": must be 'paid' or 'local'"),
+    ("models: {a: {vendr: x}}", 'c.yml:1 models.a.vendr: "x": no such key; did you mean vendor?'),
+    (
+        "model_aliases: {a: b, b: c}",
+        'c.yml:1 model_aliases: {"a": "b", "b": "c"}: '
+        "must not lead from one alias to another: a is b, and that is one, too",
+    ),
+    ("budgets: [{name: a, period: day}]", "c.yml:1 budgets[0].limit_usd: (not given): is required"),
+    ("budgets: [{name: a, limit_usd: 0, period: day}]", "c.yml:1 budgets[0].limit_usd: 0: must be more than 0.0"),
+    (
+        "budgets: [{name: a, limit_usd: 5, period: year}]",
+        "c.yml:1 budgets[0].period: \"year\": must be 'day', 'week' or 'month'",
+    ),
+    ("budgets: [{name: a, limit_usd: 5, period: day, scope: some}]", 'c.yml:1 budgets[0].scope: "some": ' + SCOPE),
+    ("budgets: [{name: a, limit_usd: 5, period: day, scope: {}}]", "c.yml:1 budgets[0].scope: {}: " + SCOPE),
+    ("budgets: [{name: a, limit_usd: 5, period: day, scope: 1}]", "c.yml:1 budgets[0].scope: 1: " + MAPPING),
+    (
+        "budgets:\n- name: a\n  limit_usd: 5\n  period: day\n  scope: {project: b, model: c}",
+        'c.yml:5 budgets[0].scope: {"project": "b", "model": "c"}: ' + SCOPE,
+    ),
+    (
+        "budgets: [{name: a, limit_usd: 5, period: day, scope: {projct: b}}]",
+        'c.yml:1 budgets[0].scope.projct: "b": no such key; did you mean project?',
+    ),
+    (
+        f"{TENANT}\nbudgets: [{{name: a, limit_usd: 5, period: day, scope: {{tenant: acm}}}}]",
+        'c.yml:2 budgets[0].scope: "acm": is no source\'s label tenant; did you mean acme?',
+    ),
+    (
+        f"{TENANT}\nbudgets: [{{name: a, limit_usd: 5, period: day, scope: {{tenant: acme}}, source: x}}]",
+        'c.yml:2 budgets[0].source: "x": a tenant\'s budget belongs to all of its sources: leave source out',
+    ),
+    (
+        "sources: [{name: x, database: d}, {name: y, database: e}]\nbudgets:\n- {name: a, limit_usd: 5, period: day}",
+        'c.yml:3 budgets[0]: "a": needs source, for there are several: x, y',
+    ),
+    (
+        f"{TENANT}\nbudgets: [{{name: a, limit_usd: 5, period: day, source: xx}}]",
+        'c.yml:2 budgets[0].source: "xx": no such source; did you mean x?',
+    ),
     ("sources: {}", "c.yml:1 sources: {}: " + LIST),
     ("sources: []", "c.yml:1 sources: []: must not be empty"),
     (
@@ -240,7 +285,10 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
     for name, rule in wrong.items():
         with pytest.raises(ConfigError) as caught:
             load(folder=tmp_path, flags={FILE: str(tmp_path / name)})
-        assert str(caught.value) == f'--config.file: "{tmp_path / name}": {rule}'
+        path = str(tmp_path / name)
+        shown = path if len(path) <= 78 else f"{path[:79]}…"
+        assert str(caught.value).startswith(f'--config.file: "{shown}'), caught.value
+        assert str(caught.value).endswith(f": {rule}")
 
 
 def test_what_is_wrong_in_a_file_is_wrong_even_under_a_flag(tmp_path: Path) -> None:
@@ -440,13 +488,20 @@ GOOD_FILES = [
     "labels: {drop: {orchestration_handoffs_total: [project, model]}}",
     "web: {listen_address: ':1', telemetry_path: /a/b-c.d, external_url: 'https://h:1/x/', route_prefix: /y/}",
     "web: {listen_address: [':1', '[::1]:2', 'h.example:65535'], enable_lifecycle: true, route_prefix: ''}",
-    "storage: {path: ../x}\nlog: {level: debug, format: json}",
+    "storage: {path: ../x, rebuild_ledger: true}\nlog: {level: debug, format: json}",
+    "time_zone: Asia/Kathmandu\nmodels: {claude: {vendor: anthropic, tier: paid}, x: {}}\nmodel_aliases: {a: b, c: b}",
+    "budgets: [{name: a, limit_usd: 0.5, period: day}, {name: b, limit_usd: 5, period: week, scope: all}]",
+    f"{TENANT}\nbudgets: [{{name: a, limit_usd: 5, period: month, scope: {{tenant: acme}}}}]",
+    "budgets: [{name: a, limit_usd: 5, period: month, scope: {project: p}}]",
+    "budgets: [{name: a, limit_usd: 5, period: month, scope: {model: m}}]",
 ]
 # rules that JSON Schema cannot say
 BEYOND_THE_SCHEMA = (
     *(
         "zone: Europe/",
         "zone: ../x",
+        "zone: Mars/",
+        *("model_aliases: {a: b, b: c}", "{tenant: acm}", "source: x}", "name: y, database: e}", "source: xx}"),
         "poll_interval: 2h",
         "session_idle_timeout: 0s",
         "new_series_hold: 2h",
@@ -463,9 +518,11 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
+    "null": (type(None),),
 }
 SAID = {"type", "properties", "patternProperties", "additionalProperties", "required", "items", "anyOf", "enum"}
-SAID |= {"pattern", "minLength", "minimum", "maximum", "minItems", "maxItems", "$ref"}
+SAID |= {"pattern", "minLength", "minimum", "maximum", "minItems", "maxItems", "$ref", "exclusiveMinimum"}
+SAID |= {"minProperties", "maxProperties"}
 UNSAID = {"$schema", "$defs", "title", "description", "default"}
 
 
@@ -487,7 +544,10 @@ def schema_errors(schema: Mapping[str, Any], value: object, root: Mapping[str, A
     elif isinstance(value, str):
         if not re.search(schema.get("pattern", ""), value) or len(value) < schema.get("minLength", 0):
             yield f"pattern: {value!r}"
-    elif is_a("number", value) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+    elif is_a("number", value) and (
+        not schema.get("minimum", value) <= value <= schema.get("maximum", value)
+        or value <= schema.get("exclusiveMinimum", value - 1)
+    ):
         yield f"limits: {value!r}"
 
 
@@ -507,6 +567,8 @@ def array_errors(schema: Mapping[str, Any], value: list[Any], root: Mapping[str,
 def object_errors(schema: Mapping[str, Any], value: dict[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
     """Say what of a mapping breaks ``schema``."""
     yield from (f"missing {name}" for name in schema.get("required", ()) if name not in value)
+    if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
+        yield f"properties: {value!r}"
     for name, item in value.items():
         patterns = [each for pattern, each in schema.get("patternProperties", {}).items() if re.search(pattern, name)]
         matching = [*([schema["properties"][name]] if name in schema.get("properties", {}) else []), *patterns]
