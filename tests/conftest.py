@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import structlog
 
 from tests.browser import Browser, wanted_browser
 from tests.realtools import (
@@ -28,6 +30,18 @@ from tests.realtools import (
 REAL = frozenset(("prometheus_tools", "alertmanager_tools", "browser"))
 """The fixtures that give a test real programs."""
 StartPrometheus = Callable[..., Awaitable[Prometheus]]
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """Undo what a command run in this process did to logging."""
+    ours = logging.getLogger("exporter")
+    handlers, levels = logging.root.handlers[:], [(each, each.level) for each in (logging.root, ours)]
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    for logger, level in levels:
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session", params=wanted_prometheus(), ids=str)

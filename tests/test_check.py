@@ -22,6 +22,8 @@ from exporter.source import Row, Snapshot, Source, SourceDiscarded, SourceError,
 from exporter.source.sqlite import SqliteSource
 from tests.sqlite_platform import REPOSITORY, Platform, running
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 TABLES = tuple(table.name for table in SCHEMA.tables)
 MUTABLE = tuple(table.name for table in (*SCHEMA.newest, *SCHEMA.of_sessions))
 ROWS = (

@@ -16,11 +16,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 
 from exporter import __version__, cli, commands, config, demo, demonstration, logs, serving
 from exporter.catalogue import SCHEMA
@@ -54,16 +53,7 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Undo what a command run in this process did to logging."""
-    ours = logging.getLogger("exporter")
-    handlers, levels = logging.root.handlers[:], [(each, each.level) for each in (logging.root, ours)]
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = handlers
-    for logger, level in levels:
-        logger.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def environment(**variables: str) -> dict[str, str]:

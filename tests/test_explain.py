@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import random
 import re
@@ -14,14 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from exporter import cli, demo
 from exporter.catalogue import SCHEMA
@@ -57,14 +55,7 @@ BUDGETS = [
 _SERIES = re.compile(r"(\w+)(\{.*\})? \S+")
 
 
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Undo what a command run in this process did to logging."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    structlog.reset_defaults()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def settings_of(database: Path, storage: Path, **settings: Any) -> Settings:
