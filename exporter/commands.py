@@ -204,8 +204,12 @@ class Call:
 
 
 def serve(call: Call) -> int:
-    """Serve until told to stop."""
-    asyncio.run(_serve(call, call.settings(needs_source=True)))
+    """Serve until told to stop, at a lower priority than the platform has."""
+    from exporter.serving import give_way
+
+    settings = call.settings(needs_source=True)
+    give_way()
+    asyncio.run(_serve(call, settings))
     return 0
 
 

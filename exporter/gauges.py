@@ -196,12 +196,25 @@ def _current(state: State, metric: Gauge, current: Current, rules: Rules) -> Ite
     if current.newest_per is not None:
         rows = _newest(rows, [metric.label_names.index(name) for name in current.newest_per])
     if current.most is not None:
-        column, most = current.most
-        rows = sorted(rows, key=lambda item: (-_amount(current.table, item[1], column, -float("inf")), item[0]))[:most]
+        rows = _highest(current, metric, rows)
     for labels, raw in rows:
         values = [_number(current.table, raw, name) for name in current.value]
         usable = [value for value in values if value is not None]
         yield labels, sum(usable) if usable else None
+
+
+def _highest(
+    current: Current, metric: Gauge, rows: list[tuple[Labels, dict[str, object]]]
+) -> list[tuple[Labels, dict[str, object]]]:
+    """The rows with the highest values, those without one last; equal ones by the labels that tell rows apart."""
+    column, most = current.most or ("", 0)
+    places = [metric.label_names.index(name) for name in current.newest_per or metric.label_names]
+
+    def order(item: tuple[Labels, dict[str, object]]) -> tuple[float, Labels]:
+        labels, raw = item
+        return -_amount(current.table, raw, column, -float("inf")), tuple(labels[place] for place in places)
+
+    return sorted(rows, key=order)[:most]
 
 
 def _current_rows(state: State, table: Table) -> Iterator[tuple[str, dict[str, object]]]:

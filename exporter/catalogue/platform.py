@@ -40,7 +40,7 @@ def _account(column: str) -> tuple[Current, ...]:
 def _patterns(column: str) -> tuple[Current, ...]:
     labels = {"pattern": Col("pattern_name"), "kind": Col("pattern_type")}
     most = ("impact_score", _MOST_PATTERNS)
-    return (Current(PATTERNS, labels, (column,), newest_per=("pattern", "kind"), most=most),)
+    return (Current(PATTERNS, labels, (column,), newest_per=("kind", "pattern"), most=most),)
 
 
 HOOK_EXECUTIONS = Counter(
