@@ -157,7 +157,7 @@ def _add_current(facts: Facts, query: Query, metric: Gauge, current: Current, pa
     body = f"SELECT *, row_number() OVER ({within}ORDER BY id DESC) AS age\nFROM {part}_rows"
     chosen = f"SELECT * FROM (\n{indented(body)}\n)\nWHERE age = 1"
     if current.most:
-        order = ", ".join(name_of(name) for name in metric.label_names)
+        order = per or ", ".join(name_of(name) for name in metric.label_names)
         chosen += f"\nORDER BY weight IS NULL, weight DESC, {order}\nLIMIT {current.most[1]}"
     query.add(part, chosen, "of each the newest")
     return part
