@@ -35,7 +35,8 @@ endif
 
 test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "property and not slow" -n 2 $(PYTEST_ARGS) || test $$? -eq 5
+	$(BIN)/python -m coverage run -m pytest -m "not slow and not property" $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	@$(BIN)/python -m tests.realtools

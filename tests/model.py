@@ -18,6 +18,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import hypothesis
+import pytest
 
 from exporter import poller as poller_module
 from exporter import reader as reader_module
@@ -366,9 +367,12 @@ EXAMPLES = "MODEL_EXAMPLES"
 
 
 def profile(examples: int) -> Callable[[Any], Any]:
-    """So many examples, the same ones every time; where ``MODEL_EXAMPLES`` is set, that many, and others every time."""
+    """So many examples, the same ones every time; where ``MODEL_EXAMPLES`` is set, that many, and others every time.
+
+    The test is marked as one that computes: see the Makefile.
+    """
     wanted = os.environ.get(EXAMPLES)
-    return hypothesis.settings(
+    chosen = hypothesis.settings(
         max_examples=int(wanted or examples),
         derandomize=wanted is None,
         deadline=None,
@@ -376,3 +380,4 @@ def profile(examples: int) -> Callable[[Any], Any]:
         suppress_health_check=list(hypothesis.HealthCheck),
         print_blob=wanted is not None,
     )
+    return lambda test: pytest.mark.property(chosen(test))

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -50,11 +49,8 @@ def test_the_schema_is_the_platforms_own(tmp_path: Path) -> None:
         assert schema_hash(conn) != SCHEMA
 
 
-def test_a_month_is_made_in_five_seconds_and_whole(month: sqlite3.Connection, tmp_path: Path) -> None:
-    """Five seconds of processor time; tens of thousands of rows; all tables but the roll-up have some."""
-    began_s = time.process_time()
-    written_history(tmp_path / "demo.db", Settings()).close()
-    assert time.process_time() - began_s < 5
+def test_a_month_is_whole(month: sqlite3.Connection) -> None:
+    """Tens of thousands of rows; all tables but the roll-up have some."""
     rows = {table: len(found) for table, found in contents(month).items()}
     assert [table for table, number in rows.items() if not number] == ["cost_metrics"]
     assert 50_000 < sum(rows.values()) < 120_000

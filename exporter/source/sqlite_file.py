@@ -144,6 +144,8 @@ class DatabaseFile:
     def explained(self, exc: sqlite3.Error, *, doing: str = "") -> SourceError:
         """Return what SQLite says as one line that names the file."""
         name = getattr(exc, "sqlite_errorname", "").removeprefix("SQLITE_")
+        if name.startswith("CANTOPEN") and not self.path.exists():
+            return SourceError(f"{self.path}: {os.strerror(errno.ENOENT).lower()}")
         known = _CAUSES.get(name) or _CAUSES.get(name.partition("_")[0])
         return SourceError(f"{self.path}: {known or doing + ' '.join(str(exc).split())}")
 
