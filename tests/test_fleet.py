@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -57,14 +57,14 @@ class Hanging(Named):
 class Sources:
     """A fleet that runs for as long as the `async with` around it lasts."""
 
-    def __init__(self, storage: Path, **sources: Mapping[str, str]) -> None:
+    def __init__(self, storage: Path, *, budgets: Sequence[object] = (), **sources: Mapping[str, str]) -> None:
         self.platforms = {name: Platform() for name in sources}
         self.opened: dict[str, Named] = {}
         self.hanging: dict[str, Event] = {}
         self.errors: dict[str, SourceError] = {}
         self.offset_s = 0.0
         self.storage = storage
-        self.settings = self.chosen(sources)
+        self.settings = self.chosen(sources, budgets=budgets)
         self.telemetry = Telemetry({of.name: of.labels for of in self.settings.sources}, now=EPOCH)
         self.fleet = Fleet(
             settings=self.settings,
