@@ -96,7 +96,7 @@ async def test_a_source_that_is_taken_away_leaves_what_it_spent(tmp_path: Path) 
     assert after.total(SPEND) == 6.0
     assert after.total(SPENT) == 3.0
     again = spending(tmp_path, one=EU)
-    again.platforms["one"] = sources.platforms["one"]
+    again.opened["one"].platform = sources.platforms["one"]
     async with again:
         await again.polled("one")
         assert again.shown().total(SPEND) == 6.0
