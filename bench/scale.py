@@ -15,6 +15,7 @@ class Scale:
     many_sessions: int = 100_000
     few_sessions: int = 1_000
     new_rows: int = 1_000
+    ledger_entries: int = 116_000
     samples: int = 25_000
     series: int = 100_000
     scrapes: int = 300
@@ -39,6 +40,7 @@ QUICK = Scale(
     many_rows=200_000,
     some_rows=50_000,
     many_sessions=5_000,
+    ledger_entries=10_000,
     series=20_000,
     scrapes=50,
     scrapes_each=2,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import live, peer, publish, scan, scrape, writer
+from bench import books, live, peer, publish, scan, scrape, writer
 from bench.databases import Platform, database
 from bench.figure import Figure, percentile
 from bench.scale import QUICK
@@ -20,6 +20,7 @@ TINY = replace(
     QUICK,
     many_rows=400,
     some_rows=400,
+    ledger_entries=500,
     few_rows=200,
     many_sessions=40,
     few_sessions=20,
@@ -149,6 +150,7 @@ def test_a_database_is_made_once_and_has_what_it_says() -> None:
         (scrape.measure, 3),
         (publish.measure, 1),
         (scan.measure, 1),
+        (books.measure, 1),
         (live.measure_idle, 1),
         (live.measure, 2),
         (writer.measure, 4),
