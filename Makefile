@@ -5,8 +5,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 PYTEST_ARGS =
-# two at a time: half of the tests wait, for a poll or a scrape, and the other half compute
-PARALLEL = -n 2 --dist loadfile
+# three at a time on two cores: half of the tests wait, for a poll or a scrape, and the other half compute
+PARALLEL = -n 3 --dist loadfile
 UV_VERSION = 0.13.9
 
 # what the type checker reads; folders that a checkout does not have are left out
@@ -35,8 +35,8 @@ endif
 
 test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -m "property and not slow" -n 2 $(PYTEST_ARGS) || test $$? -eq 5
-	$(BIN)/python -m coverage run -m pytest -m "not slow and not property" $(PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "bulk and not slow" $(PARALLEL) $(PYTEST_ARGS) || test $$? -eq 5
+	$(BIN)/python -m coverage run -m pytest -m "not slow and not bulk" $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	@$(BIN)/python -m tests.realtools

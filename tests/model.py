@@ -380,4 +380,4 @@ def profile(examples: int) -> Callable[[Any], Any]:
         suppress_health_check=list(hypothesis.HealthCheck),
         print_blob=wanted is not None,
     )
-    return lambda test: pytest.mark.property(chosen(test))
+    return lambda test: pytest.mark.bulk(chosen(test))

@@ -16,6 +16,8 @@ from exporter import demo
 from exporter.demo import Settings, hours
 from tests.demoruns import NOW_S, SECOND, TIMES, connect, contents, fast, lived, one, tables, written_history
 
+pytestmark = pytest.mark.bulk
+
 # of the sample the platform wrote
 SCHEMA = "7d811e97cded2c9279c213350dd840e11b737418c2c269b7ea4175c740ab8b92"
 

@@ -28,6 +28,8 @@ from tests.processes import Demo, Serving, of_rows, until
 from tests.running import DEADLINE_S, Shown
 from tests.sqlite_platform import PLATFORM, Child, running
 
+pytestmark = pytest.mark.bulk
+
 # ── what the platform has committed, by plain SQL ────────────────────────────────────────────────────────────
 
 _OUTCOME = "CASE success WHEN 1 THEN 'success' WHEN 0 THEN 'failure' ELSE 'unknown' END"

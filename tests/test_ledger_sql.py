@@ -19,6 +19,8 @@ from exporter import demo
 from tests.againstsql import LEDGER, Family, Oracle, Series, differences, once, parse, seconds
 from tests.demoruns import connect
 
+pytestmark = pytest.mark.bulk
+
 BERLIN = "Europe/Berlin"
 ZONES = ("UTC", BERLIN)
 HOUR_S, DAY_S = 3_600, 86_400

@@ -13,6 +13,8 @@ from exporter.demo.settings import DAY_S
 from tests.againstsql import FAMILIES, LEDGER, Family, Oracle, differences, once, parse
 from tests.demoruns import NOW_S, written_history
 
+pytestmark = pytest.mark.bulk
+
 BERLIN = "Europe/Berlin"
 NOW = datetime.fromtimestamp(NOW_S, UTC).isoformat()
 FINAL = datetime.fromtimestamp(NOW_S + DAY_S, UTC).isoformat()

@@ -29,6 +29,8 @@ from tests.againstsql import (
     type_of,
 )
 
+pytestmark = pytest.mark.bulk
+
 SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
 
 # At `open`, session 140 and hand-off 715 are open, the 15 other hand-offs without a result have timed out. At

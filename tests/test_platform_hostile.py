@@ -32,6 +32,8 @@ from exporter.exposition import Format
 from tests.running import Clock, Polling, Shown
 from tests.sqlite_platform import Child
 
+pytestmark = pytest.mark.bulk
+
 SEED = 20261123
 BATCHES = 8
 NOW_S = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
