@@ -305,6 +305,7 @@ def aims(rng: random.Random, kills: int) -> Iterator[tuple[str, float]]:
         yield aim, rng.uniform(0.0, most_s)
 
 
+@pytest.mark.slow
 def test_fifty_kills(tmp_path: Path, mark: mmap.mmap, capsys: pytest.CaptureFixture[str]) -> None:
     """At random moments while the platform writes: at the end the totals are the rows', and nothing ever fell."""
     database, rng = tmp_path / "platform.db", random.Random(9)
