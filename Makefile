@@ -5,8 +5,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 PYTEST_ARGS =
-# three at a time on two cores: half of the tests wait, for a poll or a scrape, and the other half compute
-PARALLEL = -n 3 --dist loadfile
+# two at a time: half of the tests wait, for a poll or a scrape, and the other half compute
+PARALLEL = -n 2 --dist loadfile
 UV_VERSION = 0.13.9
 
 # what the type checker reads; folders that a checkout does not have are left out
