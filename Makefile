@@ -46,7 +46,7 @@ test-all: test test-slow ## make test, then what is too slow for it: months of h
 # pytest calls an empty selection a failure (5); a checkout without slow tests is none
 test-slow: venv tools-debian
 	@if $(BIN)/python -m pytest -m slow --collect-only --quiet >/dev/null 2>&1 || test $$? -ne 5; then \
-	    exec $(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(PYTEST_ARGS); \
+	    exec $(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(PARALLEL) $(PYTEST_ARGS); \
 	else echo "no slow tests in this checkout"; fi
 
 bench: venv ## measure what a scrape and a poll cost
