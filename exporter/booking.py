@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.budgets import Budget
-from exporter.ledger import Ledger
-from exporter.localtime import Calendar, Place
+from exporter.ledger import KEPT_HOURS_DAYS, Ledger
+from exporter.localtime import Calendar, Place, day_of, place
 from exporter.spec import Counter
 from exporter.state import Labels, State
 
@@ -30,7 +30,12 @@ class Bookkeeper:
             self.today = today
             self.ledger.prune(today)
 
-    def enter(self, place: Place, labels: Labels, sums: Sequence[float]) -> None:
+    def places(self, times: Sequence[float]) -> list[Place]:
+        """The hour that each event is booked in; of those too old for that the day."""
+        oldest = place(self.today - KEPT_HOURS_DAYS + 1, 0)
+        return [at if at >= oldest else place(day_of(at)) for at in self.calendar.places(times)]
+
+    def enter(self, at: Place, labels: Labels, sums: Sequence[float]) -> None:
         """Book rows of one hour: ``labels`` are project, component, model and outcome, ``sums`` the number of rows and
         the sums of their cost, baseline, savings and tokens.
         """
@@ -39,7 +44,7 @@ class Bookkeeper:
         net = savings if outcome == "success" else -cost if outcome == "failure" else 0.0
         failures = rows if outcome == "failure" else 0.0
         key = (account[0], account[1], account[2])
-        self.ledger.book(place, key, (cost, baseline, net, tokens, rows, failures), today=self.today)
+        self.ledger.book(at, key, (cost, baseline, net, tokens, rows, failures), today=self.today)
         if self.spend is not None and cost:
             for budget in self.budgets:
                 if budget.covers(key):

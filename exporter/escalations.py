@@ -71,6 +71,11 @@ class Finder:
         failed = tier == LOCAL and success == 0
         return Kind(label_text(task or None)[0], failed, tier == PAID and not unavailable, unavailable)
 
+    def can_escalate(self, rows: Sequence[Row]) -> bool:
+        """Whether any of the hand-offs is a local failure or went to a paid model."""
+        kinds = (self.kind(row) for row in {self._key(row): row for row in rows}.values())
+        return any(kind.failed or kind.paid or kind.unavailable for kind in kinds)
+
     def has_result(self, row: Row) -> bool:
         """Whether a hand-off did not time out."""
         return row[self._places[3]] is not None
@@ -178,6 +183,8 @@ class ScannedEscalations:
         """Take in the next hand-offs; those at the positions ``kept`` are in flight."""
         finder, failed, chains, until = self.finder, self._failed, self._chains, self.sessions.until
         finder.touch(projects)
+        if not (kept or failed or chains or finder.can_escalate(rows)):
+            return
         kinds, tasks = finder.kind, self._tasks
         for n, (row, slot, time) in enumerate(zip(rows, slots, times, strict=True)):
             kind = kinds(row)

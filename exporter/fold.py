@@ -34,6 +34,7 @@ from exporter.values import label_text, numbers
 
 _EXEMPLAR_ROOM = 128 - len("session_id")
 """OpenMetrics: the names and values of an exemplar's labels have at most 128 characters together."""
+_MOST_ENTRIES = 20_000
 _UNFIT = re.compile(r'["\\\n{}]')
 """Valid in OpenMetrics, but client_python's parser takes them for the end of the label (0.26)."""
 
@@ -83,6 +84,9 @@ class Fold:
         self.state = state
         self.rejected = books.rejected
         self.keeper = books.keeper
+        self._scans = candidates is not None
+        self._entries: dict[int, tuple[FeedPlan, dict[tuple[Group, int], list[float]]]] = {}
+        """What is to be entered in the ledger, by feed: in a scan many batches' together."""
         all_feeds = [
             (metric, feed)
             for metric in metrics
@@ -140,6 +144,8 @@ class Fold:
         """Bring up to date what counts the rows of a scan, and let their label values ask for admission."""
         for partition in self.partitions:
             partition.settle(partition.values())
+        if self.keeper is not None:
+            self._enter(self.keeper)
 
     def _lay_out(self, batch: Columns) -> None:
         columns = list(zip(*batch.rows, strict=True))
@@ -239,9 +245,9 @@ class Fold:
         cost, *plus = plan.feed.value_columns()
         savings: Sequence[float | None] = batch.values[plus[0]] if plus else [None] * len(groups)
         baselines = self._amounts(plan, batch)
-        places = keeper.calendar.places(batch.times if batch.booked is None else batch.booked)
+        places = keeper.places(batch.times if batch.booked is None else batch.booked)
         columns = (batch.values[cost], baselines, savings, batch.values[metric.tokens])
-        found: dict[tuple[Group, int], list[float]] = {}
+        _, found = self._entries.setdefault(id(plan), (plan, {}))
         for group, place, spent, baseline, saved, tokens in zip(groups, places, *columns, strict=True):
             entry = found.get((group, place))
             if entry is None:
@@ -252,10 +258,16 @@ class Fold:
                 entry[2] += baseline or 0.0
                 entry[3] += saved or 0.0
                 entry[4] += tokens or 0.0
-        for (group, place), sums in found.items():
-            labels = group.cells[plan.place]
-            if labels:
-                keeper.enter(place, labels, sums)  # type: ignore[arg-type]
+        if not self._scans or len(found) > _MOST_ENTRIES:
+            self._enter(keeper)
+
+    def _enter(self, keeper: Bookkeeper) -> None:
+        """Hand over to the ledger what was added up for it."""
+        for plan, found in self._entries.values():
+            for (group, place), sums in found.items():
+                if labels := group.cells[plan.place]:
+                    keeper.enter(place, labels, sums)  # type: ignore[arg-type]
+        self._entries.clear()
 
     def _observe(self, partition: Partition, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
         assert isinstance(plan.metric, Histogram)  # noqa: S101 - the caller's branch

@@ -46,7 +46,7 @@ class Ledger:
     """The books of one source. What was booked is noted in ``changed`` until ``delta`` writes it down.
 
     An entry is a row of two arrays, 52 bytes [as objects of their own, a platform of 84 projects and 20 models fills
-    200 MB]. ``noted`` is False where nothing will be written down.
+    200 MB]. ``noted`` is False where nothing will be written down, nor read before another ledger takes it over.
     """
 
     def __init__(self, *, noted: bool = True) -> None:
@@ -74,7 +74,7 @@ class Ledger:
         day = day_of(at)
         if day > today - KEPT_DAYS:
             self._add(place(day), account, amounts)
-        if day > today - KEPT_HOURS_DAYS:
+        if day > today - KEPT_HOURS_DAYS and at != place(day):
             self._add(at, account, amounts)
 
     def _add(self, at: Place, account: Account, amounts: Amounts) -> None:
@@ -85,9 +85,12 @@ class Ledger:
             page.accounts.append(number)
             page.amounts.extend(amounts)
         else:
+            booked = page.amounts
             for n, amount in enumerate(amounts, _WIDTH * row):
-                page.amounts[n] += amount
-        self._note(at, account)
+                if amount:
+                    booked[n] += amount
+        if self._noted:
+            self._note(at, account)
 
     def _number(self, account: Account) -> int:
         number = self._numbers.get(account)
@@ -106,8 +109,7 @@ class Ledger:
         return rows
 
     def _note(self, at: Place, account: Account) -> None:
-        if self._noted:
-            self.changed.add((at, account))
+        self.changed.add((at, account))
         self._sums.pop(at, None)
         self.version += 1
         if self._projects is not None:
