@@ -20,13 +20,14 @@ Readings = dict[str, dict[Labels, float]]
 _MAXIMA = ("session_subagents_max", "session_cost_max", "in_flight_oldest")
 _COUNTS = ("sessions", "in_flight")
 _OF_TIME = ("ledger", "ledger_median", "period_start", "period_end")
-_OF_BUDGETS = {
+OF_BUDGETS = {
     "budget_limit": "limit",
     "budget_spent": "spent",
     "budget_projected": "projected",
     "budget_start": "start",
     "budget_end": "end",
 }
+"""What of a budget's standing each reading shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def read_state(state: State, schema: Schema, rules: Rules) -> Readings:
 
 
 def _is_of_calendar(metric: Gauge) -> bool:
-    return metric.reading in _OF_TIME or metric.reading in _OF_BUDGETS
+    return metric.reading in _OF_TIME or metric.reading in OF_BUDGETS
 
 
 def _read(state: State, schema: Schema, metric: Gauge, rules: Rules) -> dict[Labels, float]:
@@ -297,7 +298,7 @@ def read_calendar(state: State, schema: Schema, rules: Rules, budgets: Mapping[s
             case "period_end":
                 found[metric.name] = {(period,): span.end for period, span in spans.items()}
             case reading:
-                found[metric.name] = _of_budgets(budgets, _OF_BUDGETS[reading])
+                found[metric.name] = _of_budgets(budgets, OF_BUDGETS[reading])
     return found
 
 

@@ -80,10 +80,11 @@ def _models_named(settings: Settings) -> list[str]:
 
 def budgets_of(settings: Settings, source: SourceSettings) -> tuple[Budget, ...]:
     """The budgets of one source."""
-    return tuple(_budget(budget) for budget in settings.budgets if _is_of(budget, source))
+    return tuple(_budget(budget) for budget in settings.budgets if belongs_to(budget, source))
 
 
-def _is_of(budget: BudgetSettings, source: SourceSettings) -> bool:
+def belongs_to(budget: BudgetSettings, source: SourceSettings) -> bool:
+    """Whether the source books what it spends against the budget, its own or its tenant's."""
     if budget.tenant is not None:
         return source.labels.get("tenant") == budget.tenant
     return budget.source in (None, source.name)

@@ -13,21 +13,16 @@ from pathlib import Path
 
 from exporter import logs
 from exporter.budgets import Standing
-from exporter.config import BudgetSettings, Settings, SourceSettings
+from exporter.config import BudgetSettings, Settings
 from exporter.exposition import Exposition, Publication
+from exporter.gauges import OF_BUDGETS
 from exporter.poller import Poller
+from exporter.rules import belongs_to
 from exporter.spec import Gauge, Metric, Schema
 
 log = logs.get(__name__)
 
 _FILE = "tenants.json"
-_READINGS = {
-    "budget_limit": "limit",
-    "budget_spent": "spent",
-    "budget_projected": "projected",
-    "budget_start": "start",
-    "budget_end": "end",
-}
 
 
 class Tenants:
@@ -70,7 +65,7 @@ class Tenants:
 
     def _members(self, budget: BudgetSettings, pollers: Mapping[str, Poller]) -> list[Poller]:
         sources = self._settings.sources
-        return [pollers[of.name] for of in sources if _is_of(budget, of) and of.name in pollers]
+        return [pollers[of.name] for of in sources if belongs_to(budget, of) and of.name in pollers]
 
     def _values(self, budget: BudgetSettings, members: Sequence[Poller]) -> dict[tuple[str, str], float]:
         standings = [poller.publisher.standings[budget.name] for poller in members]
@@ -115,20 +110,16 @@ def _is_current(poller: Poller, budget: str) -> bool:
     return poller.is_current and budget in poller.publisher.standings
 
 
-def _is_of(budget: BudgetSettings, source: SourceSettings) -> bool:
-    return source.labels.get("tenant") == budget.tenant
-
-
 def _labels(budget: BudgetSettings, settings: Settings) -> dict[str, str]:
     """The constant labels that all of a tenant's sources have alike."""
-    sources = [source.labels for source in settings.sources if _is_of(budget, source)]
+    sources = [source.labels for source in settings.sources if belongs_to(budget, source)]
     first = sources[0] if sources else {}
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in sources)}
 
 
 def _reading(metric: Metric) -> str:
     """The part of a standing that a gauge shows; empty for a metric that shows none."""
-    return _READINGS.get(metric.reading, "") if isinstance(metric, Gauge) else ""
+    return OF_BUDGETS.get(metric.reading, "") if isinstance(metric, Gauge) else ""
 
 
 def _together(standings: Sequence[Standing]) -> Standing:
