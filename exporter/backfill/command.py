@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from exporter.backfill.files import PromtoolError
 from exporter.backfill.options import BackfillOptions
 from exporter.backfill.progress import Progress
 from exporter.backfill.run import STDOUT, BackfillError, Wanted, Written, backfill
@@ -19,7 +20,8 @@ from exporter.spec import Schema
 
 _LOOK_BACK_S = 240.0
 NEXT = (
-    "make blocks:  promtool tsdb create-blocks-from openmetrics --max-block-duration=24h FILE BLOCKS   (once a file)",
+    "--promtool makes blocks day by day; of files, each one: "
+    "promtool tsdb create-blocks-from openmetrics --max-block-duration=24h FILE BLOCKS",
     "move them into Prometheus's data folder only while that is new, or where they end before its metric "
     "prometheus_tsdb_head_min_time_seconds: otherwise its next restart loses what its log holds of ALL jobs before "
     "their end. Prometheus deletes what is beyond its retention, 15 days by default. docs/backfill.md has more.",
@@ -46,6 +48,8 @@ def run(
         )
     except BrokenPipeError:
         raise
+    except PromtoolError as exc:
+        raise BackfillError(str(exc)) from exc
     except (OSError, sqlite3.Error) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise BackfillError(f"--output {options.output}: cannot be written: {reason}") from exc
@@ -60,6 +64,8 @@ def _wanted(options: BackfillOptions) -> Wanted:
     if options.start is not None and options.to is not None and options.start >= options.to:
         raise ConfigError("--from", options.start, f"must be earlier than --to, {_utc(options.to)}")
     output = Path(options.output)
+    if output == STDOUT and options.promtool:
+        raise ConfigError("--promtool", options.promtool, "needs a folder as --output")
     if output != STDOUT:
         if output.exists() and not output.is_dir():
             raise ConfigError("--output", output, "must be a folder, or - for stdout")
@@ -76,6 +82,7 @@ def _wanted(options: BackfillOptions) -> Wanted:
         job=options.job,
         instance=options.instance,
         outages=options.outage,
+        promtool=options.promtool,
     )
 
 

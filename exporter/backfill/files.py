@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -20,6 +21,24 @@ class Sink(Protocol):
 
     def write(self, at: float, lines: bytes) -> None:
         """Write a step. Raises: OSError."""
+
+
+class PromtoolError(Exception):
+    """promtool did not make a block: says what it said last."""
+
+
+def blocks_by(promtool: str, folder: Path) -> Callable[[Path], None]:
+    """What makes blocks of a day's file in that folder, and removes the file. It raises PromtoolError, OSError."""
+
+    def make(path: Path) -> None:
+        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", "--quiet"]
+        done = subprocess.run([*command, str(path), str(folder)], capture_output=True, text=True, check=False)  # noqa: S603 - by the user
+        if done.returncode:
+            lines = (done.stderr + done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+            raise PromtoolError(f"{promtool}: {path.name}: {lines[-1]}")
+        path.unlink()
+
+    return make
 
 
 class Stream:
@@ -44,8 +63,10 @@ class Stream:
 class Days:
     """A folder with ``YYYY-MM-DD.om`` for every UTC day, each written beside its name and renamed when it is whole."""
 
-    def __init__(self, folder: Path, header: bytes) -> None:
+    def __init__(self, folder: Path, header: bytes, then: Callable[[Path], None] | None = None) -> None:
+        """``then`` is called with each file that is whole."""
         self.folder = folder
+        self._then = then
         self.size = 0
         self.written: list[Path] = []
         self._header = header
@@ -72,6 +93,8 @@ class Days:
             part = self._part(self._day)
             self.written.append(part.rename(part.with_suffix("")))
             self._file = None
+            if self._then is not None:
+                self._then(self.written[-1])
 
     def discard(self) -> None:
         """What is half-written goes."""
@@ -86,9 +109,9 @@ class Days:
 
 
 @contextlib.contextmanager
-def days(folder: Path, header: bytes) -> Iterator[Days]:
+def days(folder: Path, header: bytes, then: Callable[[Path], None] | None = None) -> Iterator[Days]:
     """A folder's days; what is half-written when the body fails is removed. Raises: OSError."""
-    sink = Days(folder, header)
+    sink = Days(folder, header, then)
     try:
         yield sink
         sink.end()

@@ -40,6 +40,7 @@ class BackfillOptions(Model):
     source: str | None = None
     job: str = "orchestration"
     instance: str = "localhost:10477"
+    promtool: str = ""
     outage: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_outages)] = ()
 
 
@@ -80,6 +81,9 @@ BACKFILL = (
         "REGEX",
         "only the metrics whose whole name it matches",
         in_file=False,
+    ),
+    _own(
+        ("backfill", "promtool"), "text", "--promtool", "PATH", "make blocks of each day at once, in place of its file"
     ),
     _own(("backfill", "source"), "text", "--source", "NAME", "the source, where there are several"),
     Option(

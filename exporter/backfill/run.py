@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exporter import gauges
 from exporter.advance import Engine
-from exporter.backfill.files import Sink, Stream, days
+from exporter.backfill.files import Sink, Stream, blocks_by, days
 from exporter.backfill.lines import Lines, stamped
 from exporter.backfill.progress import Progress
 from exporter.backfill.replay import Replay, ticks
@@ -55,6 +55,8 @@ class Wanted:
     job: str = ""
     instance: str = ""
     outages: tuple[tuple[float, float], ...] = ()
+    promtool: str = ""
+    """What makes blocks of each day at once, in place of its file; empty for the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,8 @@ def _write(replay: Replay, of: SourceSettings, wanted: Wanted, progress: Progres
             stream.end()
             return Written(start, to, replay.rows, replay.timeline.beyond, samples, stream.size)
         wanted.output.mkdir(exist_ok=True)
-        sink = stack.enter_context(days(wanted.output, scrapes.lines.header))
+        then = blocks_by(wanted.promtool, wanted.output) if wanted.promtool else None
+        sink = stack.enter_context(days(wanted.output, scrapes.lines.header, then))
         samples = _steps(replay, scrapes, wanted, sink, progress, scrape)
         sink.end()
         return Written(start, to, replay.rows, replay.timeline.beyond, samples, sink.size, tuple(sink.written))
