@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -72,16 +73,16 @@ def _make(folder: Path, tools: Tools, *, days: float, step_s: float, metric: str
         instance="localhost:10477",
         promtool=str(tools.promtool),
     )
-    asyncio.run(
-        backfill(
-            settings=settings,
-            of=settings.sources[0],
-            schema=SCHEMA,
-            source=SqliteSource(database),
-            wanted=wanted,
-            progress=Progress(StringIO()),
-        )
+    made = backfill(
+        settings=settings,
+        of=settings.sources[0],
+        schema=SCHEMA,
+        source=SqliteSource(database),
+        wanted=wanted,
+        progress=Progress(StringIO()),
     )
+    with ThreadPoolExecutor(1) as thread:  # the test that asks may have a loop of its own running
+        thread.submit(asyncio.run, made).result()
 
 
 def _sources() -> str:

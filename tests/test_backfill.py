@@ -173,7 +173,7 @@ def test_rows_of_every_odd_kind(platform: Path, tmp_path: Path, capsys: pytest.C
         connection.execute("UPDATE handoff_events SET timestamp = 'soon' WHERE id % 7 = 0")
         connection.execute("UPDATE handoff_events SET timestamp = NULL WHERE id % 11 = 0")
         connection.execute("UPDATE handoff_events SET session_id = 'nobody' WHERE id % 13 = 0")
-        connection.execute("UPDATE handoff_events SET success = NULL WHERE id % 5 = 0")
+        connection.execute("UPDATE handoff_events SET success = NULL WHERE id % 5 = 0 AND id % 7 AND id % 11")
         connection.execute("UPDATE task_outcomes SET timestamp = '2999-01-01' WHERE id % 9 = 0")
         connection.execute("DELETE FROM subagent_invocations WHERE id % 3 = 0")
     out = tmp_path / "out"
@@ -182,12 +182,8 @@ def test_rows_of_every_odd_kind(platform: Path, tmp_path: Path, capsys: pytest.C
     ours = {as_scraped(series): value for series, value in samples(out)[END_S].items()}
 
     shown = {s: v for s, v in once(odd, END_S, capsys).items() if re.match(metric, s)}
-    # what `once` holds in flight for want of a usable time counts there at the seam, here at a neighbour's
-    exact = {s: v for s, v in shown.items() if "handoffs_total" not in s}
-    assert {s: ours[s] for s in exact} == exact
-    assert sum(v for s, v in ours.items() if "handoffs_total" in s) == sum(
-        v for s, v in shown.items() if "handoffs_total" in s
-    )
+    assert len(shown) > 50
+    assert ours == shown
 
 
 def test_an_outage_has_up_0_and_nothing_else(platform: Path, tmp_path: Path) -> None:

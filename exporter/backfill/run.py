@@ -169,9 +169,10 @@ class Scrapes:
         """Show what is known at Unix time ``at``."""
         state, schema, rules = self._engine.state, self._schema, self._engine.rules
         self.lines.count(state.changed_series)
-        readings: Readings = gauges.read_health(self._gauges, Health(True, at, 0))
+        readings: Readings = {}
         if moved or state.changed_sessions or state.changed_flights or state.changed_series:
-            readings |= gauges.read_state(state, schema, rules)
+            readings = gauges.read_state(state, schema, rules)
+        readings |= gauges.read_health(self._gauges, Health(True, at, 0))
         if self._calendar:
             standings = {budget.name: standing(budget, state.ledger, rules.calendar, at) for budget in rules.budgets}
             readings |= gauges.read_calendar(state, schema, rules, standings, at)
