@@ -75,6 +75,7 @@ RULES = (
         within("source", "checkpoint", "recent", "window"),
         "the web only reads what is published, and looks at sources through windows it is given",
     ),
+    Rule(within("backfill"), within("poller", "fleet", "web", "demo"), "the past needs no poller"),
     Rule(within("view"), ("exporter",), "what pages show is plain values"),
     Rule(within("recent", "window"), (*EDGES, *within("reader", "exposition")), "rows are read, and not counted"),
     Rule(
