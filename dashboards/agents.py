@@ -23,7 +23,7 @@ headline = (
     ),
     stat(
         "Quality",
-        "Mean quality of tasks on the platform's scale of 0 to 5. All projects.",
+        "Mean quality of tasks on the platform's scale of 0 to 5.",
         Query(ask.mean(tasks.TASK_QUALITY)),
         Look("none", decimals=2, high=5),
     ),
@@ -42,7 +42,7 @@ headline = (
     ),
     stat(
         "Spend on sub-agents",
-        "Money spent on sub-agents in the time range. All projects.",
+        "Money spent on sub-agents in the time range.",
         Query(ask.total(agents.SUBAGENT_COST)),
         Look("currencyUSD", decimals=2),
     ),
@@ -51,7 +51,7 @@ headline = (
 work = (
     timeseries(
         "Tasks per hour, by type",
-        "What kind of work is done. All projects.",
+        "What kind of work is done.",
         [Query(ask.rate_per_hour(tasks.TASK_TYPES, "task_type"), "{{task_type}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
@@ -72,26 +72,26 @@ work = (
     ),
     timeseries(
         "Errors per hour",
-        "Failed tasks by type of error. All projects.",
+        "Failed tasks by type of error.",
         [Query(ask.rate_per_hour(tasks.TASK_ERRORS, "error_type"), "{{error_type}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Quality of tasks",
-        "Mean quality on the platform's scale of 0 to 5, by model. All projects.",
+        "Mean quality on the platform's scale of 0 to 5, by model.",
         [Query(ask.mean(tasks.TASK_QUALITY, "model", over=ask.RATE), "{{model}}")],
         Look("none", low=0, high=5, decimals=2),
     ),
     timeseries(
         "Duration of tasks, 95th percentile",
-        "95 of 100 successful tasks took at most so long, by type. All projects.",
+        "95 of 100 successful tasks took at most so long, by type.",
         [Query(ask.quantile(0.95, tasks.TASK_DURATION, "task_type", outcome="success"), "{{task_type}}")],
         Look("s", low=0),
     ),
     heatmap(
         "Quality",
-        "How many tasks had which quality, the more the darker. All projects.",
+        "How many tasks had which quality, the more the darker.",
         Query(ask.buckets(tasks.TASK_QUALITY), "{{le}}"),
         Look("none"),
     ).sized(24, 9),
@@ -114,20 +114,20 @@ who = (
     ),
     timeseries(
         "Duration of sub-agents, 95th percentile",
-        "95 of 100 sub-agents took at most so long, by agent. All projects.",
+        "95 of 100 sub-agents took at most so long, by agent.",
         [Query(ask.quantile(0.95, agents.SUBAGENT_DURATION, "agent"), "{{agent}}")],
         Look("s", low=0),
     ),
     timeseries(
         "Spend on sub-agents per hour",
-        "Money spent, by agent. All projects.",
+        "Money spent, by agent.",
         [Query(ask.rate_per_hour(agents.SUBAGENT_COST, "agent"), "{{agent}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
     graph(
         "Who spawns whom",
-        "Agents as circles, invocations as arrows, with how many there were in the time range. All projects.",
+        "Agents as circles, invocations as arrows, with how many there were in the time range.",
         ask.nodes(ask.total(agents.SUBAGENT_SPAWNS, "parent", "agent"), "parent", "agent"),
         ask.links(ask.total(agents.SUBAGENT_SPAWNS, "parent", "agent"), "parent", "agent"),
         Look("short"),
@@ -153,7 +153,7 @@ who = (
     ).sized(12, 10),
     bars(
         "Errors",
-        "Failed tasks in the time range, by type of error. All projects.",
+        "Failed tasks in the time range, by type of error.",
         [Query(f"{ask.total(tasks.TASK_ERRORS, 'error_type')} > 0", "{{error_type}}")],
         Look("short", low=0, decimals=0),
     ).sized(24, 7),

@@ -53,6 +53,12 @@ class Board:
         """All its panels, in their order."""
         return [tile for row in self.rows for tile in row.tiles]
 
+    def title_of(self, tile: Tile) -> str:
+        """A panel's title, which says so where a project may be chosen and its metrics have none."""
+        asked = " ".join(query.expr for query in tile.queries)
+        chosen = self.variables and "project" in self.filters and "$source" in asked
+        return f"{tile.title} (all projects)" if chosen and "$project" not in asked else tile.title
+
 
 def built(board: Board) -> dict[str, Any]:
     """Return the dashboard as Grafana's classic JSON.
@@ -71,7 +77,7 @@ def built(board: Board) -> dict[str, Any]:
             time=grafana.Time(board.since, "now"),
             timezone="browser",
             timePicker=grafana.TimePicker(refreshIntervals=["30s", "1m", "5m", "15m", "1h"], timeOptions=[]),
-            panels=_placed(board.rows),
+            panels=_placed(board),
             templating=grafana.Templating(list=_variables(board) if board.variables else []),
             annotations=grafana.Annotations(list=_annotations() if board.variables else []),
             links=[_siblings()] if board.variables else [],
@@ -93,11 +99,11 @@ def _fixed(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _placed(rows: Sequence[Row]) -> list[Any]:
+def _placed(board: Board) -> list[Any]:
     """Every panel with its id and its place: rows of tiles, each as high as its highest, filling the width."""
     made: list[Any] = []
     top = 0
-    for row in rows:
+    for row in board.rows:
         heading = grafana.RowPanel(
             title=row.title, id=len(made) + 1, gridPos=grafana.GridPos(h=1, w=COLUMNS, x=0, y=top)
         )
@@ -107,7 +113,7 @@ def _placed(rows: Sequence[Row]) -> list[Any]:
             left = 0
             for tile in line:
                 panel = copy.copy(tile.panel)
-                panel.id = len(made) + 1
+                panel.id, panel.title = len(made) + 1, board.title_of(tile)
                 panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=top)
                 made.append(panel)
                 left += tile.width

@@ -64,7 +64,7 @@ money_rows = (
     table(
         "Budgets",
         "Each budget: what is used of its limit and of its time, how fast (1 is just right, above 1 it does not last), "
-        "where it will stand at the end of its period, and when it runs out at the pace of the last day. All projects.",
+        "where it will stand at the end of its period, and when it runs out at the pace of the last day.",
         ("budget",),
         (
             Column("Limit", LIMIT, "currencyUSD", decimals=2),
@@ -82,14 +82,14 @@ money_rows = (
     ).sized(24, 8),
     bars(
         "Used",
-        "What is used of each budget in its period. Above 100% it is overspent. All projects.",
+        "What is used of each budget in its period. Above 100% it is overspent.",
         [Query(USED, "{{budget}}")],
         Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
     ),
     bars(
         "Projected at the end of the period",
         "Where each budget will stand, if each hour left costs what that hour of the week did on average over the last "
-        "four weeks. Above 100% it will not last. All projects.",
+        "four weeks. Above 100% it will not last.",
         [Query(f"{PROJECTED} / ({LIMIT} > 0)", "{{budget}}")],
         Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
     ),

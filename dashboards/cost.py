@@ -56,7 +56,7 @@ headline = (
     ),
     stat(
         "Unpriced events",
-        "Hand-offs and sub-agents that used tokens and have no cost: the spend lacks them. All projects.",
+        "Hand-offs and sub-agents that used tokens and have no cost: the spend lacks them.",
         Query(ask.total(money.UNPRICED)),
         Look("short", decimals=0),
     ),
@@ -224,14 +224,14 @@ tokens = (
     ),
     timeseries(
         "Tokens by agent per hour",
-        "Tokens used by sub-agents. All projects.",
+        "Tokens used by sub-agents.",
         [Query(ask.rate_per_hour(agents.SUBAGENT_TOKENS, "agent"), "{{agent}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Unpriced events per hour",
-        "What used tokens and has no cost, by component and model: the spend lacks it. All projects.",
+        "What used tokens and has no cost, by component and model: the spend lacks it.",
         [Query(ask.rate_per_hour(money.UNPRICED, "component", "model"), "{{component}} {{model}}")],
         Look(PER_HOUR, low=0),
     ),
@@ -241,15 +241,14 @@ account = (
     table(
         "What the account costs",
         "The platform's newest analysis of each period: what the account cost (actual), what it would have cost on the "
-        "Pro tier (if_pro), and the local models (local). Views of one account: they do not add up. All projects.",
+        "Pro tier (if_pro), and the local models (local). Views of one account: they do not add up.",
         ("period", "tier", "basis"),
         (Column("Cost", ask.now(platform.ACCOUNT_COST, "period", "tier", "basis"), "currencyUSD", decimals=2),),
         Look(),
     ),
     table(
         "What another tier would save",
-        "The tier that the platform recommends, what it would save (negative: cost more), and how sure it is. All "
-        "projects.",
+        "The tier that the platform recommends, what it would save (negative: cost more), and how sure it is.",
         ("period", "tier", "recommended_tier"),
         (
             Column(

@@ -38,13 +38,13 @@ headline = (
     ),
     stat(
         "In flight",
-        "Hand-offs whose result is not there yet, all projects.",
+        "Hand-offs whose result is not there yet.",
         Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT)),
         Look("short", decimals=0),
     ),
     stat(
         "Oldest in flight",
-        "How long the oldest hand-off without a result has been waiting, all projects; 0 when none is.",
+        "How long the oldest hand-off without a result has been waiting; 0 when none is.",
         Query(f"(time() - {ask.now(handoffs.HANDOFF_OLDEST, how='min')}) or vector(0)"),
         Look("s", LIMITS.waiting),
     ),
@@ -60,21 +60,21 @@ rates = (
     ),
     timeseries(
         "Routes per hour",
-        "Why work was handed over: the reason that the router gave. All projects.",
+        "Why work was handed over: the reason that the router gave.",
         [Query(ask.rate_per_hour(handoffs.HANDOFF_ROUTES, "reason"), "{{reason}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     graph(
         "Who hands work to whom",
-        "Models as circles, hand-offs as arrows, with how many there were in the time range. All projects.",
+        "Models as circles, hand-offs as arrows, with how many there were in the time range.",
         ask.nodes(ask.total(handoffs.HANDOFF_ROUTES, "source_model", "model"), "source_model", "model"),
         ask.links(ask.total(handoffs.HANDOFF_ROUTES, "source_model", "model"), "source_model", "model"),
         Look("short"),
     ),
     table(
         "Types of task",
-        "What kind of work is handed over, how often in the time range, and how well it goes. All projects.",
+        "What kind of work is handed over, how often in the time range, and how well it goes.",
         ("task_type",),
         (
             Column("Hand-offs", ask.total(handoffs.HANDOFF_TASK_TYPES, "task_type"), decimals=0),
@@ -113,8 +113,7 @@ failures = (
     ),
     timeseries(
         "In flight",
-        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer. All "
-        "projects.",
+        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
         [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
         Look("short", low=0, decimals=0),
     ),
@@ -123,7 +122,7 @@ failures = (
 durations = (
     timeseries(
         "Duration",
-        "Half, 95 and 99 of 100 successful hand-offs took at most so long. All projects.",
+        "Half, 95 and 99 of 100 successful hand-offs took at most so long.",
         [
             Query(ask.quantile(level, handoffs.HANDOFF_DURATION, outcome="success"), name, exemplar=level == 0.99)
             for level, name in ((0.5, "median"), (0.95, "95th percentile"), (0.99, "99th percentile"))
@@ -132,14 +131,14 @@ durations = (
     ),
     timeseries(
         "Duration by model, 95th percentile",
-        "95 of 100 successful hand-offs took at most so long. All projects.",
+        "95 of 100 successful hand-offs took at most so long.",
         [Query(ask.quantile(0.95, handoffs.HANDOFF_DURATION, "model", outcome="success"), "{{model}}")],
         Look("s", low=0),
     ),
     heatmap(
         "Durations",
         "How many hand-offs took how long, the more the darker; a second band is a second kind of work. The marks are "
-        "exemplars: each leads to the session of one hand-off. All projects.",
+        "exemplars: each leads to the session of one hand-off.",
         Query(ask.buckets(handoffs.HANDOFF_DURATION), "{{le}}", exemplar=True),
         Look("s"),
     ).sized(24, 9),
@@ -149,7 +148,7 @@ confidence = (
     bars(
         "Calibration",
         "The success of hand-offs by the confidence they were decided with. Well calibrated, a bar's length agrees "
-        "with its name: 90% of what was decided with 90% succeeds. Bins of fewer than five are left out. All projects.",
+        "with its name: 90% of what was decided with 90% succeeds. Bins of fewer than five are left out.",
         [
             Query(ask.calibration(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
             for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
@@ -158,7 +157,7 @@ confidence = (
     ),
     bars(
         "Confidence",
-        "How many hand-offs were decided with which confidence in the time range. All projects.",
+        "How many hand-offs were decided with which confidence in the time range.",
         [
             Query(ask.in_bin(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
             for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from dashboards.board import Board
-from dashboards.panels import Tile
 from dashboards.unshown import UNSHOWN
 
 _HEAD = """# Dashboards
@@ -14,11 +13,11 @@ Made by `python -m dashboards` from the same source as the dashboards: what a pa
 too. The pictures show the demo's history in Grafana.
 
 Every dashboard has the same head: **Data source**; **Job**, **Instance** and **Source**; **Project** and **Model**
-where its metrics have them (a panel whose metric has not says "all projects"); **Resolution**, the shortest step that
-is drawn (events of a platform are minutes apart: over five minutes a rate is spikes, over an hour it is a rate); and
-a filter for other labels, such as `tenant`. **Dashboards**, on the right, leads to the others, with time and
-variables kept. Vertical marks are restarts of the exporter (blue), rewinds of a source (orange) and firing alerts
-(red). Shares and quantiles of fewer than five events are left out, for they say nothing.
+where its metrics have them (a panel whose metric has not says "all projects" in its title); **Resolution**, the
+shortest step that is drawn (events of a platform are minutes apart: over five minutes a rate is spikes, over an hour
+it is a rate); and a filter for other labels, such as `tenant`. **Dashboards**, on the right, leads to the others,
+with time and variables kept. Vertical marks are restarts of the exporter (blue), rewinds of a source (orange) and
+firing alerts (red). Shares and quantiles of fewer than five events are left out, for they say nothing.
 """
 
 
@@ -40,13 +39,8 @@ def _anchor(board: Board) -> str:
 def _part(board: Board) -> str:
     lines = [f"## {_name(board)}", "", board.about, "", f"![{_name(board)}](dashboards/{board.name}.png)"]
     for row in board.rows:
-        lines += ["", f"**{row.title}**", "", *_answers(row.tiles)]
+        lines += ["", f"**{row.title}**", "", *(f"- *{board.title_of(tile)}.* {tile.question}" for tile in row.tiles)]
     return "\n".join(lines)
-
-
-def _answers(tiles: Sequence[Tile]) -> Iterator[str]:
-    for tile in tiles:
-        yield f"- *{tile.title}.* {tile.question}"
 
 
 def _unshown() -> str:

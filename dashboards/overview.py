@@ -40,7 +40,7 @@ headline = (
     ),
     stat(
         "Least budget left",
-        "What is left of the tightest budget in its period; below 0 it is overspent. All projects.",
+        "What is left of the tightest budget in its period; below 0 it is overspent.",
         Query(BUDGET_LEFT),
         Look("percentunit", steps("red", (0.1, "orange"), (0.25, "green")), decimals=0, explains=BUDGETS),
     ),
@@ -83,7 +83,7 @@ work = (
     ),
     timeseries(
         "Hand-off duration, 95th percentile",
-        "95 of 100 successful hand-offs took at most so long, by model. All projects.",
+        "95 of 100 successful hand-offs took at most so long, by model.",
         [Query(ask.quantile(0.95, handoffs.HANDOFF_DURATION, "model", outcome="success"), "{{model}}")],
         Look("s", low=0, explains=HANDOFFS),
     ),

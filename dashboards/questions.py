@@ -7,7 +7,7 @@ shown by the hour; shares and quantiles of fewer than `FEW` events are left out,
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from exporter.spec import Histogram, Metric
 from exporter.telemetry import Declaration
@@ -26,17 +26,17 @@ KNOWN = "success|failure"
 
 def rate_per_hour(metric: Asked, *by: str, **where: str) -> str:
     """Events, or what they add up to, by the hour."""
-    return f"{summed(f'rate({select(metric, **where)}[{RATE}])', by)} * 3600"
+    return f"{_of(metric, f'rate({select(metric, **where)}[{RATE}])', by)} * 3600"
 
 
 def total(metric: Asked, *by: str, over: str = RANGE, ends: str = "", **where: str) -> str:
     """Events, or what they add up to, over the dashboard's range."""
-    return summed(f"increase({select(metric, ends, **where)}[{over}])", by)
+    return _of(metric, f"increase({select(metric, ends, **where)}[{over}])", by)
 
 
 def now(metric: Asked, *by: str, how: str = "sum", **where: str) -> str:
     """A gauge as it is, added up (or otherwise aggregated) over all other labels."""
-    return summed(select(metric, **where), by, how)
+    return _of(metric, select(metric, **where), by, how)
 
 
 def share(part: str, of: str, least: float | None = None) -> str:
@@ -55,7 +55,7 @@ def success(metric: Asked, *by: str, over: str = RATE, outcome: str = "success",
 
 def quantile(level: float, histogram: Asked, *by: str, over: str = RATE, **where: str) -> str:
     """A quantile of what a histogram observed, where it observed enough."""
-    buckets = summed(f"rate({select(histogram, '_bucket', **where)}[{over}])", ("le", *by))
+    buckets = _of(histogram, f"increase({select(histogram, '_bucket', **where)}[{over}])", ("le", *by))
     enough = total(histogram, *by, over=over, ends="_count", **where)
     return f"histogram_quantile({level:g}, {buckets}) and {enough} >= {FEW}"
 
@@ -124,6 +124,17 @@ def summed(vector: str, by: Sequence[str], how: str = "sum") -> str:
     return f"{how} by ({', '.join(by)}) ({vector})" if by else f"{how}({vector})"
 
 
+def _of(metric: Asked, vector: str, by: Sequence[str], how: str = "sum") -> str:
+    """A vector of a metric's, aggregated by labels that it has."""
+    _known(metric, by)
+    return summed(vector, by, how)
+
+
+def _known(metric: Asked, names: Iterable[str]) -> None:
+    if strangers := {*names} - {*_labels(metric), "le", "job", "instance"}:
+        raise ValueError(f"{metric.name} has no label {', '.join(sorted(strangers))}")
+
+
 def select(metric: Asked, ends: str = "", **where: str) -> str:
     """A selector of the dashboard's job, instance and source, and of its project and model where the metric has them.
 
@@ -132,8 +143,7 @@ def select(metric: Asked, ends: str = "", **where: str) -> str:
     Raises: ValueError for a label that the metric has not.
     """
     chosen = {name: f"~${name}" for name in ("job", "instance", *_labels(metric)) if name in VARIABLES} | where
-    if strangers := where.keys() - {*_labels(metric), "le", "job", "instance"}:
-        raise ValueError(f"{metric.name} has no label {', '.join(sorted(strangers))}")
+    _known(metric, where)
     matchers = (f'{name}=~"{value[1:]}"' if value[:1] == "~" else f'{name}="{value}"' for name, value in chosen.items())
     return f"{metric.name}{ends}{{{', '.join(matchers)}}}"
 

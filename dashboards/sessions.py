@@ -8,6 +8,9 @@ from dashboards.panels import PER_HOUR, Column, Look, Query, bars, heatmap, stat
 from exporter.catalogue import platform, sessions
 from exporter.spec import Histogram
 
+WINDOW = "6h"
+"""Sessions are few: what one takes is told of all that ended in the six hours before each moment."""
+
 headline = (
     stat(
         "Started",
@@ -30,7 +33,7 @@ headline = (
     stat(
         "Median cost",
         "Half of the sessions that ended in the time range cost at most so much.",
-        Query(ask.quantile(0.5, sessions.SESSION_COST, over=ask.RATE)),
+        Query(ask.quantile(0.5, sessions.SESSION_COST, over=ask.RANGE)),
         Look("currencyUSD", decimals=3),
     ),
     stat(
@@ -81,7 +84,10 @@ course = (
 
 
 def _quantiles(metric: Histogram) -> list[Query]:
-    return [Query(ask.quantile(level, metric), name) for level, name in ((0.5, "median"), (0.95, "95th percentile"))]
+    return [
+        Query(ask.quantile(level, metric, over=WINDOW), name)
+        for level, name in ((0.5, "median"), (0.95, "95th percentile"))
+    ]
 
 
 each = (
@@ -153,7 +159,7 @@ now = (
     ),
     bars(
         "Activities",
-        "What the platform announced in the time range, by type of event. All projects.",
+        "What the platform announced in the time range, by type of event.",
         [Query(f"{ask.total(platform.ACTIVITIES_TOTAL, 'event')} > 0", "{{event}}")],
         Look("short", low=0, decimals=0),
     ),
@@ -164,6 +170,11 @@ SESSIONS = Board(
     "Platform",
     "Orchestration / Sessions",
     "How many sessions there are, how they end, and what one takes and costs.",
-    (Row("Now", headline), Row("How many", course), Row("What one takes", each), Row("Who", now)),
+    (
+        Row("Now", headline),
+        Row("How many", course),
+        Row("What one takes, of those that ended in the six hours before", each),
+        Row("Who", now),
+    ),
     filters=("project",),
 )
