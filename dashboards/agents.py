@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
 from exporter.catalogue import agents, tasks
 
 headline = (
@@ -13,7 +13,7 @@ headline = (
         "Tasks",
         "Tasks with an outcome in the time range.",
         Query(ask.total(tasks.TASKS_TOTAL)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Success of tasks",
@@ -31,7 +31,7 @@ headline = (
         "Sub-agents",
         "Sub-agents invoked in the time range, without MCP tool calls.",
         Query(ask.total(agents.SUBAGENT_INVOCATIONS)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Success of sub-agents",
@@ -138,7 +138,7 @@ who = (
         "took and what it cost. Duration and cost are of all projects.",
         ("agent",),
         (
-            Column("Invoked", ask.total(agents.SUBAGENT_INVOCATIONS, "agent"), decimals=0),
+            Column("Invoked", ask.total(agents.SUBAGENT_INVOCATIONS, "agent"), COUNT, decimals=0),
             Column(
                 "Success",
                 ask.success(agents.SUBAGENT_INVOCATIONS, "agent", over=ask.RANGE),
@@ -150,12 +150,12 @@ who = (
             Column("Cost", ask.total(agents.SUBAGENT_COST, "agent"), "currencyUSD", decimals=2),
         ),
         Look(),
-    ).sized(12, 10),
+    ).sized(12, 12),
     bars(
         "Errors",
         "Failed tasks in the time range, by type of error.",
         [Query(f"{ask.total(tasks.TASK_ERRORS, 'error_type')} > 0", "{{error_type}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ).sized(24, 7),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import Column, Look, Query, bars, stat, steps, table, timeseries
+from dashboards.panels import COUNT, Column, Look, Query, bars, stat, steps, table, timeseries
 from exporter.catalogue import money, platform
 
 SPENT = ask.now(money.BUDGET_SPENT, "budget")
@@ -130,7 +130,7 @@ token_rows = (
         (
             Column("May use", ask.now(platform.TOKEN_BUDGET, "project", "priority"), decimals=1),
             Column("Used", ask.now(platform.TOKEN_BUDGET_USED, "project", "priority"), decimals=1),
-            Column("Exhausted", ask.now(platform.TOKEN_BUDGETS_EXHAUSTED, "project", "priority"), decimals=0),
+            Column("Exhausted", ask.now(platform.TOKEN_BUDGETS_EXHAUSTED, "project", "priority"), COUNT, decimals=0),
         ),
         Look(),
     ),

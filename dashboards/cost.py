@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
 from exporter.catalogue import agents, handoffs, money, platform, tasks
 
 SPEND, BASELINE = ask.total(money.COST), ask.total(money.BASELINE_COST)
@@ -58,7 +58,7 @@ headline = (
         "Unpriced events",
         "Hand-offs and sub-agents that used tokens and have no cost: the spend lacks them.",
         Query(ask.total(money.UNPRICED)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
 )
 
@@ -149,11 +149,11 @@ periods = (
             Column(
                 "Net savings", ask.now(money.LEDGER_NET_SAVINGS, "period", period=BY_PERIOD), "currencyUSD", decimals=2
             ),
-            Column("Hand-offs", ask.now(money.LEDGER_HANDOFFS, "period", period=BY_PERIOD), decimals=0),
+            Column("Hand-offs", ask.now(money.LEDGER_HANDOFFS, "period", period=BY_PERIOD), COUNT, decimals=0),
             Column("Tokens", ask.now(money.LEDGER_TOKENS, "period", period=BY_PERIOD), decimals=1),
         ),
         Look(),
-    ),
+    ).sized(24, 9),
     bars(
         "Against the period before",
         "This day, week and month so far over the one before up to the same point: 100% is alike.",
@@ -188,7 +188,7 @@ periods = (
         ],
         Look("currencyUSD", low=0),
         dashed="month before",
-    ),
+    ).sized(24, 9),
 )
 
 projects = (
@@ -212,21 +212,21 @@ tokens = (
         "Tokens by project per hour",
         "Tokens used by hand-offs.",
         [Query(ask.rate_per_hour(handoffs.HANDOFF_TOKENS, "project"), "{{project}}")],
-        Look(PER_HOUR, low=0),
+        Look("short", low=0),
         stacked=True,
     ),
     timeseries(
         "Tokens by model per hour",
         "Tokens used by hand-offs.",
         [Query(ask.rate_per_hour(handoffs.HANDOFF_TOKENS, "model"), "{{model}}")],
-        Look(PER_HOUR, low=0),
+        Look("short", low=0),
         stacked=True,
     ),
     timeseries(
         "Tokens by agent per hour",
         "Tokens used by sub-agents.",
         [Query(ask.rate_per_hour(agents.SUBAGENT_TOKENS, "agent"), "{{agent}}")],
-        Look(PER_HOUR, low=0),
+        Look("short", low=0),
         stacked=True,
     ),
     timeseries(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, stat, states, steps, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, states, steps, table, timeseries
 from exporter import telemetry
 from exporter.catalogue import own
 from exporter.telemetry import Declaration
@@ -49,14 +49,14 @@ headline = (
         "Rows behind",
         "Rows that the sources had beyond those read, at the last poll.",
         Query(ask.now(own.SOURCE_LAG)),
-        Look("short", LIMITS.lag, decimals=0),
+        Look(COUNT, LIMITS.lag, decimals=0),
     ),
     stat(
         "Values rejected",
         "Values in the time range that could not be used: text where a number belongs, negative costs. Their rows "
         "count otherwise.",
         Query(ask.total(own.ROWS_REJECTED)),
-        Look("short", steps("green", (1, "orange")), decimals=0),
+        Look(COUNT, steps("green", (1, "orange")), decimals=0),
     ),
     stat(
         "Configuration",
@@ -91,7 +91,7 @@ reading = (
         "Rows behind",
         "Rows that each source had beyond those read, at the last poll.",
         [Query(ask.now(own.SOURCE_LAG, "source", how="max"), "{{source}}")],
-        Look("short", LIMITS.lag, low=0, decimals=0),
+        Look(COUNT, LIMITS.lag, low=0, decimals=0),
     ),
     timeseries(
         "Age of the newest row",
@@ -200,7 +200,7 @@ process = (
             Query(ask.now(FILES, "instance"), "{{instance}}"),
             Query(ask.now(FILES_MOST, "instance"), "{{instance}} limit"),
         ],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
         dashed="limit",
         log=True,
     ),
@@ -208,7 +208,7 @@ process = (
         "Series",
         "The twenty metrics with the most series.",
         [Query(f"topk(20, {ask.now(telemetry.SERIES, 'metric')})", "{{metric}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
     table(
         "Versions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
 from exporter.catalogue import handoffs, tasks
 
 CONFIDENCE_BINS = (0.5, 0.7, 0.8, 0.9, 1.0)
@@ -15,7 +15,7 @@ headline = (
         "Hand-offs",
         "Hand-offs with a result in the time range.",
         Query(ask.total(handoffs.HANDOFFS_TOTAL)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Success",
@@ -40,7 +40,7 @@ headline = (
         "In flight",
         "Hand-offs whose result is not there yet.",
         Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Oldest in flight",
@@ -77,7 +77,7 @@ rates = (
         "What kind of work is handed over, how often in the time range, and how well it goes.",
         ("task_type",),
         (
-            Column("Hand-offs", ask.total(handoffs.HANDOFF_TASK_TYPES, "task_type"), decimals=0),
+            Column("Hand-offs", ask.total(handoffs.HANDOFF_TASK_TYPES, "task_type"), COUNT, decimals=0),
             Column(
                 "Success",
                 ask.success(handoffs.HANDOFF_TASK_TYPES, "task_type", over=ask.RANGE),
@@ -87,7 +87,7 @@ rates = (
             ),
         ),
         Look(),
-    ).sized(12, 10),
+    ).sized(12, 12),
 )
 
 failures = (
@@ -115,7 +115,7 @@ failures = (
         "In flight",
         "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
         [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
 )
 
@@ -162,7 +162,7 @@ confidence = (
             Query(ask.in_bin(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
             for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
         ],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
 )
 

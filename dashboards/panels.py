@@ -19,6 +19,7 @@ RESOLUTION = "$resolution"
 Unit = Literal[
     "short",
     "none",
+    "locale",
     "percentunit",
     "currencyUSD",
     "s",
@@ -28,6 +29,8 @@ Unit = Literal[
     "suffix:/h",
 ]
 PER_HOUR: Unit = "suffix:/h"
+COUNT: Unit = "locale"
+"""Whole things, counted: 14,203 rather than 14 K."""
 
 Step = tuple[str, float | None]
 PLAIN: tuple[Step, ...] = (("text", None),)
@@ -192,7 +195,7 @@ def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = F
         noValue="–",
         extraJson={"fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "thresholds"}}}},
     )
-    return _tile(panel, title, question, look, (4, 4), [asked])
+    return _tile(panel, title, question, look, (8, 3), [asked])
 
 
 OUTCOMES: Mapping[str, str] = {
@@ -242,7 +245,7 @@ def timeseries(
         targets=_targets(queries, "time_series"),
         interval=RESOLUTION,
         drawStyle=style,
-        fillOpacity=60 if style == "bars" or stacked else 8,
+        fillOpacity=60 if style == "bars" or stacked else 0,
         lineWidth=1 if style == "bars" else 2,
         showPoints="auto",
         pointSize=4,
@@ -263,7 +266,7 @@ def timeseries(
             "options": {"legend": {"showLegend": True}},
         },
     )
-    return _tile(panel, title, question, look, (12, 8), queries)
+    return _tile(panel, title, question, look, (12, 9), queries)
 
 
 def table(
@@ -281,6 +284,8 @@ def table(
     values = {"Value" if single else f"Value #{ref}": ref for ref in _refs(len(columns))}
     headings = {label: label.replace("_", " ").capitalize() for label in by}
     renamed = headings | {name: column.heading for name, column in zip(values, columns, strict=True)}
+    if single:
+        renamed["Value #A"] = columns[0].heading  # what some versions call it
     order = {name: place for place, name in enumerate(renamed)}
     first = sort or columns[0].heading
     panel = Shaped(
@@ -306,7 +311,7 @@ def table(
             },
         ],
     )
-    return _tile(panel, title, question, look, (12, 8), queries)
+    return _tile(panel, title, question, look, (12, 9), queries)
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -382,7 +387,7 @@ def bars(title: str, question: str, queries: Sequence[Query], look: Look) -> Til
         },
         targets=_targets(asked, "time_series"),
     )
-    return _tile(panel, title, question, look, (12, 8), asked)
+    return _tile(panel, title, question, look, (12, 9), asked)
 
 
 def states(title: str, question: str, query: Query, look: Look) -> Tile:
@@ -420,12 +425,12 @@ def graph(title: str, question: str, nodes: str, edges: str, look: Look) -> Tile
                 "options": {
                     "excludeByName": {"Time": True},
                     "indexByName": {},
-                    "renameByName": {"Value #nodes": "mainstat", "Value #edges": "mainstat"},
+                    "renameByName": dict.fromkeys(("Value", "Value #nodes", "Value #edges"), "mainstat"),
                 },
             }
         ],
     )
-    return _tile(panel, title, question, look, (12, 10), queries)
+    return _tile(panel, title, question, look, (12, 12), queries)
 
 
 def text(title: str, content: str) -> Tile:

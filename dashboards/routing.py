@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
 from exporter.catalogue import models, platform, routing
 from exporter.spec import Metric
 
@@ -16,7 +16,7 @@ headline = (
         "Decisions",
         "Routing decisions in the time range, counted when first seen.",
         Query(ask.total(routing.ROUTING_DECISIONS)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Success",
@@ -45,7 +45,7 @@ headline = (
         "Model calls",
         "Calls of models in the time range.",
         Query(ask.total(models.MODEL_CALLS)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Errors per call",
@@ -95,7 +95,7 @@ decisions = (
         "Tokens per hour",
         "Tokens of the routed work by the router's own record: a second view of the hand-offs'.",
         [Query(ask.rate_per_hour(routing.ROUTING_TOKENS, "model"), "{{model}}")],
-        Look(PER_HOUR, low=0),
+        Look("short", low=0),
         stacked=True,
     ),
     bars(
@@ -165,7 +165,7 @@ calls = (
             Column(
                 "Price of a million tokens", f"{_of_model(models.MODEL_TOKEN_COST)} * 1e6", "currencyUSD", decimals=2
             ),
-            Column("Calls", _of_model(models.MODEL_CALLS), decimals=0),
+            Column("Calls", _of_model(models.MODEL_CALLS), COUNT, decimals=0),
         ),
         Look(),
     ).sized(24, 8),
@@ -178,7 +178,7 @@ patterns = (
         ("pattern", "kind"),
         (
             Column("Impact", ask.now(platform.PATTERN_IMPACT, "pattern", "kind", how="max"), decimals=2),
-            Column("Seen", ask.now(platform.PATTERN_FREQUENCY, "pattern", "kind"), decimals=0),
+            Column("Seen", ask.now(platform.PATTERN_FREQUENCY, "pattern", "kind"), COUNT, decimals=0),
         ),
         Look(),
     ).sized(24, 8),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.panels import PER_HOUR, Column, Look, Query, bars, heatmap, stat, steps, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, steps, table, timeseries
 from exporter.catalogue import platform, sessions
 from exporter.spec import Histogram
 
@@ -16,13 +16,13 @@ headline = (
         "Started",
         "Sessions that started in the time range.",
         Query(ask.total(sessions.SESSIONS_STARTED)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Active",
         "Sessions without an end that did something within the last hour (session_idle_timeout).",
         Query(ask.now(sessions.SESSIONS_ACTIVE)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Completed",
@@ -40,7 +40,7 @@ headline = (
         "Widest active",
         "Most sub-agents that one active session has invoked so far: one that spawns without end shows here first.",
         Query(ask.now(sessions.ACTIVE_SUBAGENTS_MAX, how="max")),
-        Look("short", steps("text", (50, "orange"), (100, "red")), decimals=0),
+        Look(COUNT, steps("text", (50, "orange"), (100, "red")), decimals=0),
     ),
     stat(
         "Dearest active",
@@ -62,7 +62,7 @@ course = (
         "Active",
         "Sessions without an end that did something within the last hour, by project.",
         [Query(ask.now(sessions.SESSIONS_ACTIVE, "project"), "{{project}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
         stacked=True,
     ),
     timeseries(
@@ -136,7 +136,7 @@ now = (
         "Widest active session",
         "Most sub-agents that one active session of each project has invoked so far.",
         [Query(ask.now(sessions.ACTIVE_SUBAGENTS_MAX, "project", how="max"), "{{project}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
     timeseries(
         "Dearest active session",
@@ -149,8 +149,8 @@ now = (
         "Sessions in the time range by project, how many are active now, and what one costs on average.",
         ("project",),
         (
-            Column("Started", ask.total(sessions.SESSIONS_STARTED, "project"), decimals=0),
-            Column("Active", ask.now(sessions.SESSIONS_ACTIVE, "project"), decimals=0),
+            Column("Started", ask.total(sessions.SESSIONS_STARTED, "project"), COUNT, decimals=0),
+            Column("Active", ask.now(sessions.SESSIONS_ACTIVE, "project"), COUNT, decimals=0),
             Column("Mean cost", ask.mean(sessions.SESSION_COST, "project"), "currencyUSD", decimals=3),
             Column("Mean duration", ask.mean(sessions.SESSION_DURATION, "project"), "s", decimals=0),
             Column("Mean hand-offs", ask.mean(sessions.SESSION_HANDOFFS, "project"), decimals=1),
@@ -161,7 +161,7 @@ now = (
         "Activities",
         "What the platform announced in the time range, by type of event.",
         [Query(f"{ask.total(platform.ACTIVITIES_TOTAL, 'event')} > 0", "{{event}}")],
-        Look("short", low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Column, Look, Query, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, stat, table, timeseries
 from exporter.catalogue import agents, platform
 
 headline = (
@@ -13,7 +13,7 @@ headline = (
         "Tool calls",
         "Calls of MCP tools in the time range.",
         Query(ask.total(agents.TOOL_CALLS)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ).sized(6),
     stat(
         "Success of tool calls",
@@ -25,7 +25,7 @@ headline = (
         "Hooks",
         "Hooks executed in the time range.",
         Query(ask.total(platform.HOOK_EXECUTIONS)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ).sized(6),
     stat(
         "Success of hooks",
@@ -73,7 +73,7 @@ tool_tiles = (
         "Each tool in the time range: how often it was called, how well that went, how long it took and what it cost. ",
         ("server", "tool"),
         (
-            Column("Calls", ask.total(agents.TOOL_CALLS, "server", "tool"), decimals=0),
+            Column("Calls", ask.total(agents.TOOL_CALLS, "server", "tool"), COUNT, decimals=0),
             Column(
                 "Success",
                 ask.success(agents.TOOL_CALLS, "server", "tool", over=ask.RANGE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import PER_HOUR, Look, Query, stat, steps, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Look, Query, stat, steps, timeseries
 from exporter.catalogue import handoffs, money, own, sessions, tasks
 
 HEALTH = (("1", "Current", "green"), ("0", "Not current", "red"))
@@ -46,13 +46,13 @@ numbers = (
         "Active sessions",
         "Sessions without an end that did something within the last hour.",
         Query(ask.now(sessions.SESSIONS_ACTIVE)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ).sized(6, 6),
     stat(
         "Hand-offs in flight",
         "Hand-offs whose result is not there yet.",
         Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT)),
-        Look("short", decimals=0),
+        Look(COUNT, decimals=0),
     ).sized(6, 6),
     stat(
         "Firing alerts",

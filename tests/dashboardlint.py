@@ -23,7 +23,7 @@ OWN_UNITS = {"suffix:/h": "events an hour: the linter's list has minutes and sec
 PROMETHEUS_OWN = ("ALERTS",)
 """Series that Prometheus makes itself, without job and instance."""
 UNITS = {
-    *("none", "short", "percentunit", "currencyUSD", "s", "bytes", "dateTimeAsIso", "dateTimeFromNow"),
+    *("none", "short", "locale", "percentunit", "currencyUSD", "s", "bytes", "dateTimeAsIso", "dateTimeFromNow"),
     *OWN_UNITS,
 }
 VALUES = {"$__rate_interval": "61m", "$__range": "1d", "$__interval": "1h"}
