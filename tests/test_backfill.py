@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from exporter import cli, demo
 from exporter.catalogue import SCHEMA
+from exporter.spec import Counter, Histogram
 from tests.conftest import StartPrometheus
 from tests.demoruns import written_history
 from tests.history import history
+from tests.processes import Serving
 from tests.realtools import Tools
 
 END_S = datetime(2026, 11, 23, 12, 30, tzinfo=UTC).timestamp()
@@ -290,3 +295,34 @@ def test_the_helper_keeps_what_it_made(prometheus_tools: Tools, monkeypatch: pyt
     monkeypatch.setattr("tests.history._make", refused)
 
     assert history(prometheus_tools, days=2, step_s=60, metric="orchestration_handoffs_total|up") == first
+
+
+async def test_the_seam_in_a_real_prometheus(
+    start_prometheus: StartPrometheus, prometheus_tools: Tools, tmp_path: Path
+) -> None:
+    """Backfilled up to the exporter's first publish, then scraped: no reset, no jump, no gap larger than a step."""
+    now, database = time.time(), tmp_path / "platform.db"
+    written_history(database, demo.Settings(seed=3, history_s=4 * 3600), now).close()
+    with Serving(tmp_path / "exporter", database) as exporter:
+        exporter.start()
+        live = exporter.scrape()
+        arguments = ["--database", database, "--storage.path", tmp_path / "exporter" / "state", "--step", "1m"]
+        arguments += ["--instance", exporter.address, "--job", "seam", "--promtool", prometheus_tools.promtool]
+        assert await asyncio.to_thread(run, *arguments, "--output", tmp_path / "data") == 0
+        server = await start_prometheus(storage=tmp_path / "data", targets=[exporter.address], job="seam")
+        await server.wait_for('sum(count_over_time(up{job="seam"}[2s])) > 3')
+        end = time.time()
+        names = [metric.name for metric in SCHEMA.metrics if isinstance(metric, Counter)]
+        names += [f"{metric.name}_count" for metric in SCHEMA.metrics if isinstance(metric, Histogram)]
+        resets = [name for name in names if await server.query(f"resets({name}[5h]) > 0", end)]
+        over = [name for name in names if "_usd" not in name and await server.query(f"increase({name}[3m]) > 60", end)]
+        up = await server.query_range("time() - timestamp(up)", start=end - 4 * 3600, end=end, step_s=60)
+        total = await server.value("sum(orchestration_handoffs_total)", end)
+
+    assert resets == []
+    assert over == []
+    assert len(up) == 1  # one series, of the past and of the present
+    assert max(age for _, age in up[0].points) <= 60
+    assert {after - before for (before, _), (after, _) in pairwise(up[0].points)} == {60}
+    assert up[0].points[-1][0] > end - 60
+    assert total == live.total("orchestration_handoffs_total") > 0
