@@ -156,13 +156,13 @@ now = (
             Column("Mean hand-offs", ask.mean(sessions.SESSION_HANDOFFS, "project"), decimals=1),
         ),
         Look(),
-    ),
+    ).sized(24, 9),
     bars(
         "Activities",
         "What the platform announced in the time range, by type of event.",
         [Query(f"{ask.total(platform.ACTIVITIES_TOTAL, 'event')} > 0", "{{event}}")],
         Look(COUNT, low=0, decimals=0),
-    ),
+    ).sized(24, 8),
 )
 
 SESSIONS = Board(

@@ -136,7 +136,7 @@ def _first(made: dict[str, Any]) -> dict[str, Any]:
         (lambda made: made.update(rows=[]), "old key rows"),
         (lambda made: _first(made).update(interval=None), "null at"),
         (lambda made: _first(made).update(id=1), "ids repeat"),
-        (lambda made: _first(made)["gridPos"].update(w=8), "overlaps"),
+        (lambda made: _first(made)["gridPos"].update(w=10), "overlaps"),
         (lambda made: _first(made)["gridPos"].update(x=22), "beyond"),
         (lambda made: _first(made).pop("pluginVersion"), "pluginVersion"),
         (lambda made: _first(made)["fieldConfig"]["defaults"]["thresholds"]["steps"].pop(0), "without a base"),
