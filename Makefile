@@ -15,7 +15,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
+.PHONY: help run history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -32,6 +32,15 @@ ifdef DATABASE
 else
 	@exec $(BIN)/orchestration-exporter demo $(ARGS)
 endif
+
+HISTORY = .run/history
+history: venv-run tools-debian ## a Prometheus data folder with 30 days of the simulated platform (ARGS: backfill's options)
+	@set -e; rm -rf "$(HISTORY)"; mkdir -p "$(HISTORY)"; \
+	promtool=`command -v promtool || echo "$$($(BIN)/python -m tools.bring debian)/usr/bin/promtool"`; \
+	$(BIN)/python -m exporter.demo "$(HISTORY)/platform.db" --history $(or $(DAYS),30)d --duration 0s; \
+	$(BIN)/orchestration-exporter backfill --database "$(HISTORY)/platform.db" --storage.path "$(HISTORY)/none" \
+	    --output "$(HISTORY)/data" --promtool "$$promtool" $(ARGS); \
+	echo "prometheus --storage.tsdb.path=$(HISTORY)/data --storage.tsdb.retention.time=1y --config.file=FILE"
 
 test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase

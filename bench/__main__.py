@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench import books, live, peer, publish, scan, scrape, writer
+from bench import books, live, past, peer, publish, scan, scrape, writer
 from bench.databases import folder
 from bench.figure import Figure
 from bench.scale import FULL, QUICK, Scale
@@ -21,6 +21,7 @@ BENCHES: Mapping[str, Callable[[Scale], Iterator[Figure]]] = {
     "publish": publish.measure,
     "scan": scan.measure,
     "books": books.measure,
+    "past": past.measure,
     "idle": live.measure_idle,
     "live": live.measure,
     "peer": peer.measure,

@@ -112,6 +112,24 @@ class Engine:
         self.book.count_ends()
         self._take_current(batch)
 
+    def replay(self, batch: Batch) -> None:
+        """Apply rows of the past in the order of their times: nothing is remembered, late or lost.
+
+        Of sessions, ``again`` are those whose end can be known by now.
+        """
+        self.context.keeper.begin(batch.at)
+        for read in batch.reads:
+            table, state = read.table, self.state.tables[read.table.name]
+            if read.rows:
+                newest = max(self.context.event_times(table, read.rows, batch.at))
+                state.newest_time = newest if state.newest_time is None else max(newest, state.newest_time)
+                self.state.add(self.own.rows_read, (table.label,), len(read.rows))
+            if table.is_sessions:
+                self.book.start(table, read.rows, batch.at)
+                self.book.read_again(table, read.again, batch.at)
+            else:
+                self._events(table, read.rows, batch)
+
     def _take_current(self, batch: Batch) -> None:
         """Take over the rows of mutable tables as they are now."""
         before = (dict(self.state.current), {name: dict(rows) for name, rows in self.state.of_sessions.items()})

@@ -43,7 +43,14 @@ _HELP = {
 
 
 class CheckpointError(Exception):
-    """The state cannot be loaded or saved now: one line naming the file, what is wrong and what helps."""
+    """The state cannot be loaded or saved now: one line naming the file, what is wrong and what helps.
+
+    ``reason`` is the line without the file: the same cause is met at one file after another.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 class StateDirectory:
@@ -93,9 +100,9 @@ class StateDirectory:
         except BlockingIOError as exc:
             pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             help_ = f"in use by another process (pid {pid}); stop it, or name another --storage.path"
-            raise CheckpointError(f"{self.path} is {help_}") from exc
+            raise CheckpointError(self.path, help_) from exc
         if not self._is_lock(lock):
-            raise CheckpointError(f"{self.path / 'lock'} was replaced at this moment; try again")
+            raise CheckpointError(self.path / "lock", "replaced at this moment; try again")
         os.fchmod(lock, 0o600)
         os.pwrite(lock, b"%-19d\n" % os.getpid(), 0)  # never shortened: rewriting it needs no free space
 
@@ -194,7 +201,7 @@ class Checkpoint:
         """
         self._directory.acquire()
         if self._newest is None:
-            raise CheckpointError(f"{self._directory.path}: nothing to add to; save a snapshot first")
+            raise CheckpointError(self._directory.path, "nothing to add to; save a snapshot first")
         with _explained(self._path(self._newest.number)):
             try:
                 self._newest.append(record)
@@ -437,7 +444,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise CheckpointError(f"{path}: {_HELP.get(exc.errno or 0) or exc.strerror or exc}") from exc
+        raise CheckpointError(path, _HELP.get(exc.errno or 0) or exc.strerror or str(exc)) from exc
     except sqlite3.Error as exc:
         reason = _HELP[errno.ENOSPC] if _code(exc) == "SQLITE_FULL" else f"{exc}; look after its disk"
-        raise CheckpointError(f"{path}: {reason}") from exc
+        raise CheckpointError(path, reason) from exc

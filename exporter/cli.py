@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from exporter import __version__, commands, logs
 from exporter import options as known
+from exporter.backfill import options as backfilling
 from exporter.commands import Call
 from exporter.options import NOTHING, OPTIONS, ConfigError, OperationError, Option, check_environment, did_you_mean
 from exporter.shown import Shown
@@ -55,6 +56,11 @@ COMMANDS = {
         commands.explain,
         (known.DATABASE, known.STORAGE_PATH, *commands.EXPLAIN),
         commands.EXPLAIN_METRIC,
+    ),
+    "backfill": Command(
+        "write the past as OpenMetrics, for a Prometheus that is new",
+        commands.backfill,
+        (known.DATABASE, known.STORAGE_PATH, *backfilling.BACKFILL),
     ),
     "health": Command("ask a running exporter whether it is ready", commands.health, (*commands.HEALTH, *_WHERE)),
     "demo": Command("simulate a platform, and serve its metrics", commands.demo, (*commands.DEMO, *_WEB)),

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 
 from exporter import config, logs
+from exporter.backfill import options as backfilling
 from exporter.config import Settings, SourceSettings
 from exporter.options import (
     DATABASE,
@@ -34,7 +33,7 @@ from exporter.options import (
     OperationError,
     Option,
 )
-from exporter.settingtypes import DAY_S, Seconds, Url, reachable
+from exporter.settingtypes import DAY_S, Seconds, Url, moment, reachable
 from exporter.shown import Shown
 from exporter.spec import Schema
 
@@ -58,24 +57,6 @@ class CommandError(OperationError):
 # ── what they take ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _moment(value: object) -> object:
-    """Unix time of a number or of ISO 8601 text; a naive one is UTC."""
-    rule = "must be a time from 1970 to 2999: ISO 8601 such as 2026-11-21T17:40:00Z, or Unix seconds"
-    text = str(value)
-    try:
-        at = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _iso(text)
-    except (ValueError, OverflowError):
-        raise ValueError(rule) from None
-    if not 0 <= at < 32_503_680_000:
-        raise ValueError(rule)
-    return at
-
-
-def _iso(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
 def _incident(value: object) -> object:
     from exporter.demo import INCIDENTS
 
@@ -87,7 +68,7 @@ def _incident(value: object) -> object:
 class OnceOptions(Model):
     """Options of `once`."""
 
-    now: Annotated[float | None, BeforeValidator(_moment)] = None
+    now: Annotated[float | None, BeforeValidator(moment)] = None
 
 
 class CheckOptions(Model):
@@ -101,7 +82,7 @@ class ExplainOptions(Model):
 
     metric: str
     source: str | None = None
-    now: Annotated[float | None, BeforeValidator(_moment)] = None
+    now: Annotated[float | None, BeforeValidator(moment)] = None
 
 
 class HealthOptions(Model):
@@ -158,7 +139,7 @@ DEMO = (
     ),
     _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
-COMMAND_OPTIONS = (*ONCE, *CHECK, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO)
+COMMAND_OPTIONS = (*ONCE, *CHECK, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO, *backfilling.BACKFILL)
 
 AnyOptions = TypeVar("AnyOptions", bound=Model)
 
@@ -305,6 +286,15 @@ def check(call: Call) -> int:
         _print(*(f"{name}{line}" for line in lines))
         passed &= ok
     return 0 if passed else 1
+
+
+def backfill(call: Call) -> int:
+    """Write the past as OpenMetrics with timestamps."""
+    from exporter.backfill.command import run
+
+    settings = call.settings(needs_source=True)
+    options = call.own(backfilling.BackfillOptions, backfilling.BACKFILL)
+    return run(settings, call.schema, options, open_source=lambda of: _source(of, settings))
 
 
 def indexes(call: Call) -> int:

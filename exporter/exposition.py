@@ -97,7 +97,7 @@ def _marks(value: Value) -> Marks:
 # ── lines ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Layout:
+class Layout:
     """How the series of one metric from one source are written: each in ``height`` lines."""
 
     def __init__(self, metric: Metric, constants: Mapping[str, str]) -> None:
@@ -127,7 +127,7 @@ class _Layout:
 
     def block(self, labels: Labels, value: Value) -> bytes:
         """The lines of a series that is shown for the first time."""
-        numbers = zip(self._prefixes(labels), self.numbers(value), strict=True)
+        numbers = zip(self.prefixes(labels), self.numbers(value), strict=True)
         return b"".join([prefix + number + b"\n" for prefix, number in numbers])
 
     def numbers(self, value: Value) -> list[bytes]:
@@ -137,7 +137,8 @@ class _Layout:
         counts = [_number(count) for count in accumulate(value.counts)]
         return [*counts, counts[-1], _number(value.sum)] if self._totals else counts
 
-    def _prefixes(self, labels: Labels) -> list[bytes]:
+    def prefixes(self, labels: Labels) -> list[bytes]:
+        """What a series' lines begin with, up to the number."""
         own = zip(self._names, labels, strict=True)
         pairs = self._constants | {name: _pair(name, value) for name, value in own}
         texts = [pairs[name] for name in self._order]
@@ -183,7 +184,7 @@ class _Page:
         for row, at in enumerate(range(0, len(lines) - 1, height)):
             yield b"\n".join([*lines[at : at + height], b""]), self.marks[row] if self.marks else ()
 
-    def renumbered(self, values: Mapping[int, Value], layout: _Layout) -> _Page:
+    def renumbered(self, values: Mapping[int, Value], layout: Layout) -> _Page:
         """The page with new values for the series in these rows; itself, if they change nothing."""
         lines, marks = self.text.split(b"\n"), list(self.marks)
         for row, value in values.items():
@@ -201,7 +202,7 @@ class _Page:
 class _Shelf:
     """The series of one metric from one source, in the order of their label values, each in its row."""
 
-    def __init__(self, layout: _Layout) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.pages: list[_Page] = []
         self.changed: dict[Labels, Value | None] = {}
@@ -263,8 +264,8 @@ class _Family:
     """The series of one metric, source by source."""
 
     def __init__(self, metric: Metric, sources: Mapping[str, Mapping[str, str]]) -> None:
-        self.shelves = {name: _Shelf(_Layout(metric, sources[name])) for name in sorted(sources)}
-        self.shown = _Shown(_headers(metric))
+        self.shelves = {name: _Shelf(Layout(metric, sources[name])) for name in sorted(sources)}
+        self.shown = _Shown(headers(metric))
 
     def turn(self) -> bool:
         """Take in what was set since the last time; whether anything is shown differently now."""
@@ -277,7 +278,7 @@ class _Family:
         return any(turned)
 
 
-def _headers(metric: Metric) -> Mapping[Format, bytes]:
+def headers(metric: Metric) -> Mapping[Format, bytes]:
     """HELP and TYPE. OpenMetrics escapes quotes too, has UNIT, and names a counter without ``_total``."""
     name, text = metric.name, metric.help.replace("\\", r"\\").replace("\n", r"\n")
     bare = name.removesuffix("_total") if metric.type == "counter" else name

@@ -21,6 +21,7 @@ COLUMNS = ("cost", "baseline", "net_savings", "tokens", "events", "failures")
 """USD, USD, USD, tokens, rows, rows that failed."""
 _WIDTH = len(COLUMNS)
 _HOT_PLACES = 256
+_KEPT_RUNS = 64
 HANDOFF = "handoff"
 MEDIAN_DAYS = 7
 
@@ -62,6 +63,10 @@ class Ledger:
         self._rows: dict[Place, dict[int, int]] = {}
         """Of the places booked at last, the row of each account."""
         self._sums: dict[Place, Sums] = {}
+        self._runs: dict[tuple[int, int], Sums] = {}
+        """What whole days come to, by the first and the last of them: a month's past is not added up at every look."""
+        self._last_day = 0
+        """No day after it has a page."""
         self._projects: set[str] | None = None
 
     def __len__(self) -> int:
@@ -105,12 +110,16 @@ class Ledger:
             if len(self._rows) >= _HOT_PLACES:
                 self._rows.clear()
             page = self._pages.setdefault(at, _Page())
+            self._last_day = max(self._last_day, day_of(at))
             rows = self._rows[at] = {number: row for row, number in enumerate(page.accounts)}
         return rows
 
     def _note(self, at: Place, account: Account) -> None:
         self.changed.add((at, account))
         self._sums.pop(at, None)
+        if self._runs and hour_of(at) == WHOLE:
+            day = day_of(at)
+            self._runs = {run: sums for run, sums in self._runs.items() if not run[0] <= day <= run[1]}
         self.version += 1
         if self._projects is not None:
             self._projects.add(account[0])
@@ -128,6 +137,8 @@ class Ledger:
         """Entries went elsewhere: work out anew what was made of them."""
         self._rows.clear()
         self._sums.clear()
+        self._runs.clear()
+        self._last_day = max(map(day_of, self._pages), default=0)
         self._projects = None
         self.version += 1
 
@@ -181,13 +192,27 @@ class Ledger:
 
     def sums(self, span: Span) -> Sums:
         """What a span of days comes to, by project."""
-        found: Sums = {}
-        for day in range(span.first, span.last + 1):
-            if day == span.last and span.hours is not None:
-                self._add_hours(found, day, span.hours)
-            else:
-                _add_sums(found, self._summed(place(day)), 1.0)
+        last = min(span.last, self._last_day)
+        if last < span.first:
+            return {}
+        found = {project: list(amounts) for project, amounts in self._run(span.first, last - 1).items()}
+        if last == span.last and span.hours is not None:
+            self._add_hours(found, last, span.hours)
+        else:
+            _add_sums(found, self._summed(place(last)), 1.0)
         return found
+
+    def _run(self, first: int, last: int) -> Sums:
+        """What whole days come to; today, which changes all the time, is best not among them."""
+        sums = self._runs.get((first, last))
+        if sums is None:
+            sums = {}
+            for day in range(first, last + 1):
+                _add_sums(sums, self._summed(place(day)), 1.0)
+            if len(self._runs) >= _KEPT_RUNS:
+                self._runs.clear()
+            self._runs[first, last] = sums
+        return sums
 
     def _add_hours(self, found: Sums, day: int, hours: float) -> None:
         for hour in range(int(hours) + 1):

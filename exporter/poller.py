@@ -73,7 +73,8 @@ class Poller:
         self.ready = False
         self.directory = directory
         self.checkpoint: Checkpoint | None = None
-        self._error = self._progress = self._checkpoint_error = ""
+        self._error = self._progress = ""
+        self._checkpoint_error: CheckpointError | None = None
         self._last_error: tuple[float, str] | None = None
         self._up = False
         self._last_success: float | None = None
@@ -157,7 +158,7 @@ class Poller:
             rows_read=self.publisher.rows_read(),
             last_event=self.publisher.last_event(),
             notes=self._layout.notes() if self._layout else (),
-            checkpoint_error=self._checkpoint_error,
+            checkpoint_error=str(self._checkpoint_error or ""),
             headlines=self.publisher.headlines(),
             active_sessions=self.publisher.active_sessions(),
             in_flight=self.publisher.handoffs_in_flight(),
@@ -192,7 +193,7 @@ class Poller:
                 checkpoint = self.directory.checkpoint(self.source.name)
                 self._load(checkpoint)
                 self.checkpoint = checkpoint
-                self._checkpoint_error = ""
+                self._checkpoint_error = None
             except CheckpointError as exc:
                 self._checkpoint_failed(exc)
                 self._publish()
@@ -400,7 +401,7 @@ class Poller:
             return
         if self._checkpoint_error:
             self._log.info("state can be saved again")
-        self._checkpoint_error = ""
+        self._checkpoint_error = None
         self._up = self.ready = True
         self.publisher.show(self.state, now)
 
@@ -429,9 +430,9 @@ class Poller:
                 self._log.warning("checkpoint cannot be compacted", error=str(exc))
 
     def _checkpoint_failed(self, exc: CheckpointError) -> None:
-        if str(exc) != self._checkpoint_error:
+        if self._checkpoint_error is None or exc.reason != self._checkpoint_error.reason:
             self._log.error("state cannot be saved", error=str(exc))
-        self._checkpoint_error = str(exc)
+        self._checkpoint_error = exc
         self.telemetry.save_failed()
         self._up = False
 

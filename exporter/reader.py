@@ -125,6 +125,11 @@ class Reader:
         own = {table.name: left_out[table.name] for table in tables if table.own and table.name in left_out}
         return Layout(present, left_out, missing, own)
 
+    async def seen(self) -> Layout:
+        """What the source has now. Raises: SourceError, as ``layout`` does."""
+        async with self.source.snapshot() as snapshot:
+            return await self.layout(snapshot)
+
     # ── a poll ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def look(self, *, again: bool = True) -> Look:

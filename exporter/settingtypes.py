@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -137,3 +138,21 @@ def reachable(address: str) -> str:
     """Where what listens on ``address`` can be reached from this machine."""
     host, _, port = address.rpartition(":")
     return f"{'127.0.0.1' if host in ('', '0.0.0.0') else '[::1]' if host == '[::]' else host}:{port}"  # noqa: S104
+
+
+def moment(value: object) -> object:
+    """Unix time of a number or of ISO 8601 text; a naive one is UTC."""
+    rule = "must be a time from 1970 to 2999: ISO 8601 such as 2026-11-21T17:40:00Z, or Unix seconds"
+    text = str(value)
+    try:
+        at = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _iso(text)
+    except (ValueError, OverflowError):
+        raise ValueError(rule) from None
+    if not 0 <= at < 32_503_680_000:
+        raise ValueError(rule)
+    return at
+
+
+def _iso(text: str) -> float:
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -263,12 +263,16 @@ class State:
         self._clear()
         return _encode({"at": self.at, **record}) if any(record.values()) else None
 
-    def _clear(self) -> None:
-        self.whole = False
+    def forget_changes(self) -> None:
+        """Note anew what changes from now on."""
         for changed in (self.changed_series, self.changed_flights, self.changed_sessions, self.removed_series):
             changed.clear()
         self.ledger.changed.clear()
         self.changed_current = False
+
+    def _clear(self) -> None:
+        self.whole = False
+        self.forget_changes()
         self._memories = []
         self._written = self._meta()
 

@@ -207,7 +207,7 @@ class Disk:
 
     def _save(self, records: list[bytes]) -> None:
         if self.fails:
-            raise CheckpointError("no space")
+            raise CheckpointError(Path("state"), "no space")
         if self.crashes == "before saving":
             raise Crash
         self.records = records

@@ -219,7 +219,7 @@ async def test_released_is_saved_before_it_is_shown(
     """While it cannot be saved that a series is released, it stays 0: a restart would take its value back."""
 
     def full(checkpoint: Checkpoint, record: bytes) -> None:
-        raise CheckpointError("no space is left")
+        raise CheckpointError(Path("state"), "no space is left")
 
     async with Looping(platform, storage, new_series_hold=HOLD_S) as looping:
         handoff(platform, "s", "new")

@@ -145,7 +145,7 @@ BAD_ARGUMENTS = [
     ("serv", 'command: "serv": no such command; did you mean serve?'),
     (
         "xyz",
-        'command: "xyz": no such command: they are serve, once, check, explain, health, demo, reference, '
+        'command: "xyz": no such command: they are serve, once, check, explain, backfill, health, demo, reference, '
         "indexes, config-schema",
     ),
     ("once twice", 'argument: "twice": not expected here; a command comes first, a value after its flag'),

@@ -47,6 +47,12 @@ RULES = (
         ("dashboards", "alerting", "tests", "bench", "tools"),
         "running needs the package alone",
     ),
+    Rule(("alerting",), ("dashboards",), "dashboards may read what alerts are made of, never the other way"),
+    Rule(
+        ("dashboards",),
+        ("sqlite3", "aiohttp", *within("poller", "fleet", "web", "source", "checkpoint", "demo")),
+        "dashboards are made of declarations",
+    ),
     Rule(("exporter",), ("grafanalib", "pytest", "hypothesis"), "what builds and tests is not there to run"),
     Rule(("exporter",), within("__main__"), "the command line calls, and is not called"),
     Rule(within("spec", "localtime", "clocks"), ("exporter",), "it stands on nothing"),
@@ -75,6 +81,7 @@ RULES = (
         within("source", "checkpoint", "recent", "window"),
         "the web only reads what is published, and looks at sources through windows it is given",
     ),
+    Rule(within("backfill"), within("poller", "fleet", "web", "demo"), "the past needs no poller"),
     Rule(within("view"), ("exporter",), "what pages show is plain values"),
     Rule(within("recent", "window"), (*EDGES, *within("reader", "exposition")), "rows are read, and not counted"),
     Rule(

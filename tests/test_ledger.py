@@ -150,6 +150,21 @@ def test_a_span_that_ends_within_a_day_has_a_share_of_its_last_hour() -> None:
     assert ledger.sums(whole(TODAY - 1, TODAY))["p"][0] == 5.0
 
 
+def test_a_late_booking_is_in_a_month_that_was_added_up_before() -> None:
+    """So is one on a day after all others; what is read cannot be changed by who reads it."""
+    ledger = booked((TODAY - 9, 5, HANDOFF), (TODAY, 5, HANDOFF))
+    month = whole(TODAY - 29, TODAY + 1)
+    for found in (ledger.sums(month)["p"], ledger.sums(month)["p"]):
+        assert found[0] == 2.0
+        found[0] = 99.0
+
+    for day, cost in ((TODAY - 9, 3.0), (TODAY + 1, 4.0), (TODAY - 20, 5.0), (TODAY, 6.0)):
+        ledger.book(place(day, 5), HANDOFF, ONE, today=TODAY + 1)
+        assert ledger.sums(month)["p"][0] == cost
+    ledger.prune(TODAY - 19 + KEPT_DAYS)
+    assert ledger.sums(month)["p"][0] == 5.0
+
+
 def test_handoffs_are_the_events_of_their_component() -> None:
     """Tokens are of all components, hand-offs of one."""
     ledger = booked((TODAY, 0, HANDOFF), (TODAY, 0, HANDOFF), (TODAY, 0, AGENT))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from exporter import catalogue
 from exporter.advance import Engine
@@ -815,7 +816,7 @@ async def test_what_cannot_be_saved_is_not_shown(
     from exporter.checkpoint import Checkpoint, CheckpointError
 
     def full(checkpoint: Checkpoint, record: bytes) -> None:
-        raise CheckpointError("no space is left")
+        raise CheckpointError(Path("state"), "no space is left")
 
     traffic(platform)
     async with Looping(platform, storage) as looping:
@@ -825,12 +826,38 @@ async def test_what_cannot_be_saved_is_not_shown(
             handoff(platform, "s0")
             shown = await looping.polled()
             assert (shown.total(UP), shown.total(HANDOFFS_TOTAL)) == (0, 9)
-            assert looping.poller.status().checkpoint_error == "no space is left"
+            assert looping.poller.status().checkpoint_error == "state: no space is left"
             assert looping.telemetry.registry.get_sample_value("orchestration_exporter_checkpoint_failures_total")
         shown = await looping.polled()
         assert (shown.total(UP), shown.total(HANDOFFS_TOTAL)) == (1, 10)
         await looping.restart()
         assert (looping.shown.total(UP), looping.shown.total(HANDOFFS_TOTAL)) == (1, 10)
+
+
+async def test_one_cause_is_told_once_whatever_file_meets_it(
+    platform: Platform, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk fails the delta, then the snapshot meant to replace it: one line. Another cause is another."""
+    from exporter.checkpoint import Checkpoint, CheckpointError
+
+    def failing(file: str, reason: str) -> Callable[[Checkpoint, bytes], None]:
+        def fail(checkpoint: Checkpoint, record: bytes) -> None:
+            raise CheckpointError(Path(file), reason)
+
+        return fail
+
+    traffic(platform)
+    async with Looping(platform, storage) as looping:
+        with monkeypatch.context() as patched, capture_logs() as logs:
+            patched.setattr(Checkpoint, "save_delta", failing("1.sqlite", "no space"))
+            for number in (2, 3):
+                patched.setattr(Checkpoint, "save_snapshot", failing(f"{number}.tmp", "no space"))
+                handoff(platform, "s0")
+                await looping.polled()
+            patched.setattr(Checkpoint, "save_snapshot", failing("4.tmp", "read-only"))
+            await looping.polled()
+        told = [line["error"] for line in logs if line["event"] == "state cannot be saved"]
+        assert told == ["1.sqlite: no space", "4.tmp: read-only"]
 
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -35,7 +35,7 @@ def peek(folder: Path, source: str) -> Peeked | None:
     Raises:
         CheckpointError: there is one, and it cannot be read.
     """
-    reason = ""
+    failed: CheckpointError | None = None
     for _ in range(_ATTEMPTS):
         paths = generations(folder, source)
         if not paths:
@@ -44,13 +44,13 @@ def peek(folder: Path, source: str) -> Peeked | None:
             try:
                 records = _read(path)
             except (OSError, sqlite3.Error) as exc:
-                reason = reason or f"{path}: {exc}"
+                failed = failed or CheckpointError(path, str(exc))
                 continue
             if records is None:
                 break
             return Peeked(path, records, tuple(paths[:place]))
         time.sleep(_AGAIN_S)
-    raise CheckpointError(reason or f"{folder}: changed under every attempt to read it; try again")
+    raise failed or CheckpointError(folder, "changed under every attempt to read it; try again")
 
 
 def _read(path: Path) -> tuple[bytes, ...] | None:

@@ -1,0 +1,236 @@
+"""What all dashboards share: variables, links, annotations, and the layout of panels in rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from grafanalib import core as grafana
+
+from dashboards.classic import classic
+from dashboards.panels import DATASOURCE, RESOLUTION, Tile
+from dashboards.questions import without_variables
+from exporter.catalogue import handoffs, own, sessions
+
+COLUMNS = 24
+PROVISIONED = "prometheus"
+"""The uid of the data source that the stack provisions."""
+UID_PREFIX = "orchestration-"
+TAG = "orchestration"
+EVENT_COLOURS = {"restart": "blue", "rewind": "orange", "alert": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A heading and the panels under it, side by side as long as they fit."""
+
+    title: str
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One dashboard: ``name`` is its file's and, behind a prefix, its uid; ``about`` says whom it is for."""
+
+    name: str
+    folder: str
+    title: str
+    about: str
+    rows: Sequence[Row]
+    since: str = "now-24h"
+    variables: bool = True
+    filters: Sequence[str] = field(default=("project", "model"))
+
+    @property
+    def uid(self) -> str:
+        """What links lead to; it never changes."""
+        return UID_PREFIX + self.name
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """All its panels, in their order."""
+        return [tile for row in self.rows for tile in row.tiles]
+
+    def title_of(self, tile: Tile) -> str:
+        """A panel's title, which says so where a project may be chosen and its metrics have none."""
+        asked = " ".join(query.expr for query in tile.queries)
+        chosen = self.variables and "project" in self.filters and "$source" in asked
+        return f"{tile.title} (all projects)" if chosen and "$project" not in asked else tile.title
+
+
+def built(board: Board) -> dict[str, Any]:
+    """Return the dashboard as Grafana's classic JSON.
+
+    Raises: ValueError if a row is wider than the grid, or its panels leave a gap at its right end.
+    """
+    made = classic(
+        grafana.Dashboard(
+            title=board.title,
+            uid=board.uid,
+            description=board.about,
+            tags=[TAG],
+            editable=False,
+            graphTooltip=1,
+            refresh="30s",
+            time=grafana.Time(board.since, "now"),
+            timezone="browser",
+            timePicker=grafana.TimePicker(refreshIntervals=["30s", "1m", "5m", "15m", "1h"], timeOptions=[]),
+            panels=_placed(board),
+            templating=grafana.Templating(list=_variables(board) if board.variables else []),
+            annotations=grafana.Annotations(list=_annotations() if board.variables else []),
+            links=[_siblings()] if board.variables else [],
+        )
+    )
+    return made if board.variables else _fixed(made)
+
+
+def _fixed(made: dict[str, Any]) -> dict[str, Any]:
+    """A dashboard without variables: every source of the house's own data source, by the hour."""
+    for panel in made["panels"]:
+        for asked in (panel, *panel.get("targets", [])):
+            if "datasource" in asked:
+                asked["datasource"] = {"type": "prometheus", "uid": PROVISIONED}
+            if "expr" in asked:
+                asked["expr"] = without_variables(asked["expr"])
+        if panel.get("interval") == RESOLUTION:
+            panel["interval"] = "1h"
+    return made
+
+
+def _placed(board: Board) -> list[Any]:
+    """Every panel with its id and its place: rows of tiles, each as high as its highest, filling the width."""
+    made: list[Any] = []
+    top = 0
+    for row in board.rows:
+        heading = grafana.RowPanel(
+            title=row.title, id=len(made) + 1, gridPos=grafana.GridPos(h=1, w=COLUMNS, x=0, y=top)
+        )
+        made.append(heading)
+        top += 1
+        for line in _lines(row):
+            left = 0
+            for tile in line:
+                panel = copy.copy(tile.panel)
+                panel.id, panel.title = len(made) + 1, board.title_of(tile)
+                panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=top)
+                made.append(panel)
+                left += tile.width
+            top += max(tile.height for tile in line)
+    return made
+
+
+def _lines(row: Row) -> list[list[Tile]]:
+    """The row's tiles as they stand side by side."""
+    lines: list[list[Tile]] = []
+    for tile in row.tiles:
+        if not lines or sum(each.width for each in lines[-1]) == COLUMNS:
+            lines.append([])
+        lines[-1].append(tile)
+        if sum(each.width for each in lines[-1]) > COLUMNS:
+            raise ValueError(f"row {row.title!r} is wider than {COLUMNS} at {tile.title!r}")
+    for line in lines:
+        if (width := sum(tile.width for tile in line)) != COLUMNS:
+            raise ValueError(f"row {row.title!r} is {width} wide at {line[-1].title!r}, and must be {COLUMNS}")
+        if len({tile.height for tile in line}) != 1:
+            raise ValueError(f"row {row.title!r} has panels of several heights beside {line[0].title!r}")
+    return lines
+
+
+def _datasource() -> grafana.Template:
+    return grafana.Template(name="datasource", label="Data source", type="datasource", query="prometheus")
+
+
+def _label(name: str, label: str, query: str, every: str) -> grafana.Template:
+    return grafana.Template(
+        name=name,
+        label=label,
+        query=query,
+        dataSource=DATASOURCE,
+        refresh=2,
+        multi=True,
+        includeAll=True,
+        allValue=every,
+        sort=1,
+    )
+
+
+def _variables(board: Board) -> list[grafana.Template]:
+    up = own.UP.name
+    where = 'job=~"$job", instance=~"$instance", source=~"$source"'
+    by_label = {
+        "project": _label(
+            "project", "Project", f"label_values({sessions.SESSIONS_STARTED.name}{{{where}}}, project)", ".*"
+        ),
+        "model": _label("model", "Model", f"label_values({handoffs.HANDOFFS_TOTAL.name}{{{where}}}, model)", ".*"),
+    }
+    return [
+        _datasource(),
+        _label("job", "Job", f"label_values({up}, job)", ".+"),
+        _label("instance", "Instance", f'label_values({up}{{job=~"$job"}}, instance)', ".+"),
+        _label("source", "Source", f'label_values({up}{{job=~"$job", instance=~"$instance"}}, source)', ".+"),
+        *(by_label[name] for name in board.filters),
+        grafana.Template(
+            name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
+        ),
+        grafana.Template(name="filters", label="Other labels", type="adhoc", query="", dataSource=DATASOURCE),
+    ]
+
+
+def _siblings() -> grafana.DashboardLink:
+    return grafana.DashboardLink(
+        title="Dashboards", type="dashboards", tags=[TAG], asDropdown=True, includeVars=True, keepTime=True
+    )
+
+
+def _annotation(name: str, kind: str, expr: str, title: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "enable": True,
+        "hide": False,
+        "iconColor": EVENT_COLOURS[kind],
+        "datasource": DATASOURCE,
+        "expr": expr,
+        "step": "60s",
+        "titleFormat": title,
+        "textFormat": text,
+        "tagKeys": "",
+        "useValueForTime": False,
+    }
+
+
+def _annotations() -> list[dict[str, Any]]:
+    where = 'job=~"$job", instance=~"$instance"'
+    return [
+        {
+            "builtIn": 1,
+            "name": "Annotations & Alerts",
+            "type": "dashboard",
+            "enable": True,
+            "hide": True,
+            "iconColor": "blue",
+            "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+        },
+        _annotation(
+            "Exporter restarts",
+            "restart",
+            f"changes(process_start_time_seconds{{{where}}}[5m]) > 0",
+            "Exporter restarted",
+            "{{instance}}",
+        ),
+        _annotation(
+            "Source rewinds",
+            "rewind",
+            f'changes({own.SOURCE_REWINDS.name}{{{where}, source=~"$source"}}[5m]) > 0',
+            "The source's past changed",
+            "{{source}}: restored or replaced, read again from where it changed",
+        ),
+        _annotation(
+            "Firing alerts",
+            "alert",
+            'ALERTS{alertstate="firing", alertname=~"Orchestration.+"}',
+            "{{alertname}}",
+            "{{severity}}",
+        ),
+    ]

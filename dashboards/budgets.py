@@ -1,0 +1,147 @@
+"""Budgets: how much is used, whether it lasts to the end of its period, and when it runs out."""
+
+from __future__ import annotations
+
+from dashboards import questions as ask
+from dashboards.board import Board, Row
+from dashboards.limits import LIMITS
+from dashboards.panels import COUNT, Column, Look, Query, bars, stat, steps, table, timeseries
+from exporter.catalogue import money, platform
+
+SPENT = ask.now(money.BUDGET_SPENT, "budget")
+LIMIT = ask.now(money.BUDGET_LIMIT, "budget")
+PROJECTED = ask.now(money.BUDGET_PROJECTED, "budget")
+START = ask.now(money.BUDGET_START, "budget", how="max")
+END = ask.now(money.BUDGET_END, "budget", how="max")
+ELAPSED = f"(time() - {START}) / ({END} - {START})"
+USED = f"{SPENT} / ({LIMIT} > 0)"
+SPEED = f"({USED}) / ({ELAPSED} > 0)"
+"""How fast the budget is used, in budgets a period: above 1 it does not last."""
+A_DAY = f"increase({ask.select(money.BUDGET_SPEND)}[1d])"
+RUNS_OUT = f"time() + ({LIMIT} - {SPENT} > 0) / ({ask.summed(A_DAY, ('budget',))} > 0) * 86400"
+
+headline = (
+    stat(
+        "Overspent",
+        "Budgets whose limit is reached.",
+        Query(f"count({SPENT} >= {LIMIT}) or vector(0)"),
+        Look("short", steps("green", (1, "red"))),
+    ),
+    stat(
+        "Will be overspent",
+        "Budgets that will be over their limit by the end of their period, if each hour left costs what that hour of "
+        "the week did on average over the last four weeks.",
+        Query(f"count({PROJECTED} > {LIMIT}) or vector(0)"),
+        Look("short", steps("green", (1, "orange"))),
+    ),
+    stat(
+        "Fastest",
+        "The fastest burn rate: 1 uses the whole budget in exactly its period, 2 in half of it.",
+        Query(f"max({SPEED})"),
+        Look("none", LIMITS.growth, decimals=2),
+    ),
+    stat(
+        "Token budgets exhausted",
+        "Active sessions whose token budget is used up.",
+        Query(ask.now(platform.TOKEN_BUDGETS_EXHAUSTED)),
+        Look("short", steps("green", (1, "orange"))),
+    ),
+    stat(
+        "Tokens left",
+        "Tokens that active sessions may still use.",
+        Query(f"{ask.now(platform.TOKEN_BUDGET)} - {ask.now(platform.TOKEN_BUDGET_USED)}"),
+        Look("short", decimals=1),
+    ),
+    stat(
+        "Budgets",
+        "Budgets that are declared.",
+        Query(f"count({LIMIT})"),
+        Look("short"),
+    ),
+)
+
+money_rows = (
+    table(
+        "Budgets",
+        "Each budget: what is used of its limit and of its time, how fast (1 is just right, above 1 it does not last), "
+        "where it will stand at the end of its period, and when it runs out at the pace of the last day.",
+        ("budget",),
+        (
+            Column("Limit", LIMIT, "currencyUSD", decimals=2),
+            Column("Spent", SPENT, "currencyUSD", decimals=2),
+            Column("Used", USED, "percentunit", LIMITS.budget_used, 0),
+            Column("Elapsed", ELAPSED, "percentunit", decimals=0),
+            Column("Burn rate", SPEED, "none", LIMITS.growth, 2),
+            Column("Projected", PROJECTED, "currencyUSD", decimals=2),
+            Column("Projected of limit", f"{PROJECTED} / ({LIMIT} > 0)", "percentunit", LIMITS.budget_used, 0),
+            Column("Period ends", f"{END} * 1000", "dateTimeFromNow"),
+            Column("Runs out", f"({RUNS_OUT}) * 1000", "dateTimeFromNow"),
+        ),
+        Look(),
+        sort="Used",
+    ).sized(24, 8),
+    bars(
+        "Used",
+        "What is used of each budget in its period. Above 100% it is overspent.",
+        [Query(USED, "{{budget}}")],
+        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+    ),
+    bars(
+        "Projected at the end of the period",
+        "Where each budget will stand, if each hour left costs what that hour of the week did on average over the last "
+        "four weeks. Above 100% it will not last.",
+        [Query(f"{PROJECTED} / ({LIMIT} > 0)", "{{budget}}")],
+        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+    ),
+    timeseries(
+        "Used against elapsed",
+        "What is used of each budget, and how much of its period has passed (dashed): a line above its dashed one is "
+        "too fast. Both begin anew with each period.",
+        [Query(USED, "{{budget}} used"), Query(ELAPSED, "{{budget}} elapsed")],
+        Look("percentunit", LIMITS.budget_used, low=0),
+        limits=True,
+        dashed="elapsed",
+    ),
+    timeseries(
+        "Booked per hour",
+        "Money booked against each budget.",
+        [Query(ask.rate_per_hour(money.BUDGET_SPEND, "budget"), "{{budget}}")],
+        Look("currencyUSD", low=0),
+    ),
+)
+
+token_rows = (
+    timeseries(
+        "Tokens used of budgets",
+        "Tokens that active sessions have used of what they may use, by project.",
+        [
+            Query(
+                f"{ask.now(platform.TOKEN_BUDGET_USED, 'project')} / ({ask.now(platform.TOKEN_BUDGET, 'project')} > 0)",
+                "{{project}}",
+            )
+        ],
+        Look("percentunit", LIMITS.budget_used, low=0),
+        limits=True,
+    ),
+    table(
+        "Token budgets of active sessions",
+        "By project and priority: what active sessions may use, what they have used, and how many have nothing left.",
+        ("project", "priority"),
+        (
+            Column("May use", ask.now(platform.TOKEN_BUDGET, "project", "priority"), decimals=1),
+            Column("Used", ask.now(platform.TOKEN_BUDGET_USED, "project", "priority"), decimals=1),
+            Column("Exhausted", ask.now(platform.TOKEN_BUDGETS_EXHAUSTED, "project", "priority"), COUNT, decimals=0),
+        ),
+        Look(),
+    ),
+)
+
+BUDGETS = Board(
+    "budgets",
+    "Money",
+    "Orchestration / Budgets",
+    "How much of each budget is used, whether it lasts to the end of its period, and when it runs out.",
+    (Row("Now", headline), Row("Money", money_rows), Row("Tokens", token_rows)),
+    since="now-7d",
+    filters=("project",),
+)

@@ -1,0 +1,11 @@
+"""Metrics that are on no dashboard, and why."""
+
+from __future__ import annotations
+
+from dashboards.questions import Asked
+from exporter.catalogue import money
+
+UNSHOWN: tuple[tuple[Asked, str], ...] = (
+    (money.PERIOD_START, "when a period of the ledger begins: for alerts, which hold back as a period turns."),
+    (money.PERIOD_END, "when a period of the ledger ends: for alerts, which hold back as a period turns."),
+)

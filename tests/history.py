@@ -1,0 +1,100 @@
+"""A Prometheus data folder with days of the demo's history, made once and kept by what made it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from exporter import config, demo
+from exporter.backfill.progress import Progress
+from exporter.backfill.run import Wanted, backfill
+from exporter.catalogue import SCHEMA
+from exporter.source.sqlite import SqliteSource
+from tests.demoruns import NOW_S, written_history
+from tests.realtools import Tools
+from tools.bring import REPOSITORY, cache_folder
+
+KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """``blocks`` is a Prometheus data folder, ``database`` what it was made of; both end at Unix time ``end``."""
+
+    blocks: Path
+    database: Path
+    end: float
+
+    def copied(self, to: Path) -> Path:
+        """A copy of the blocks for a Prometheus, which changes its folder; start it with a long retention."""
+        return Path(shutil.copytree(self.blocks, to))
+
+
+def history(
+    tools: Tools, *, days: float, step_s: float = 60.0, metric: str = "", seed: int = 1, end: float = NOW_S
+) -> History:
+    """The history asked for; made if it is not kept. ``metric`` is a regular expression of whole metric names."""
+    arguments = (days, step_s, metric, seed, end, tools.version)
+    kept = cache_folder() / "history"
+    folder = kept / hashlib.sha256(f"{_sources()} {arguments}".encode()).hexdigest()[:24]
+    kept.mkdir(parents=True, exist_ok=True)
+    with (kept / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(prefix="making-", dir=kept) as making:
+                _make(Path(making), tools, days=days, step_s=step_s, metric=metric, seed=seed, end=end)
+                Path(making).rename(folder)
+                Path(making).mkdir()  # for TemporaryDirectory to remove
+            _forget_oldest(kept, folder)
+        os.utime(folder)
+    return History(folder / "blocks", folder / "platform.db", end)
+
+
+def _make(folder: Path, tools: Tools, *, days: float, step_s: float, metric: str, seed: int, end: float) -> None:
+    database = folder / "platform.db"
+    written_history(database, demo.Settings(seed=seed, history_s=days * 86400.0), end).close()
+    flags = {("database",): str(database), ("storage", "path"): str(folder / "none")}
+    settings = config.load(flags=flags, environ={}, metrics=SCHEMA.metrics, needs_source=True)
+    wanted = Wanted(
+        output=folder / "blocks",
+        to=end,
+        step_s=step_s,
+        metric=re.compile(metric) if metric else None,
+        job="orchestration",
+        instance="localhost:10477",
+        promtool=str(tools.promtool),
+    )
+    made = backfill(
+        settings=settings,
+        of=settings.sources[0],
+        schema=SCHEMA,
+        source=SqliteSource(database),
+        wanted=wanted,
+        progress=Progress(StringIO()),
+    )
+    with ThreadPoolExecutor(1) as thread:  # the test that asks may have a loop of its own running
+        thread.submit(asyncio.run, made).result()
+
+
+def _sources() -> str:
+    """A digest of all that the numbers follow from."""
+    digest = hashlib.sha256()
+    for path in sorted((REPOSITORY / "exporter").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _forget_oldest(kept: Path, but: Path) -> None:
+    found = [path for path in kept.iterdir() if path.is_dir() and not path.name.startswith("making-")]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        if path != but:
+            shutil.rmtree(path, ignore_errors=True)
