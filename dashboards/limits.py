@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from alerting import thresholds
 from dashboards.panels import Step, steps
 from exporter.catalogue import handoffs, tasks
 from exporter.spec import Counter
+
+SHARED = thresholds.load()
 
 
 class Objective(NamedTuple):
@@ -31,24 +34,19 @@ OBJECTIVES = (
     Objective(
         "Tasks",
         tasks.TASKS_TOTAL,
-        0.9,
+        SHARED.service_levels.tasks.objective,
         "orchestration-agents",
         "Tasks say how the work went: pages hang on them.",
     ),
     Objective(
         "Hand-offs",
         handoffs.HANDOFFS_TOTAL,
-        0.9,
+        SHARED.service_levels.handoffs.objective,
         "orchestration-handoffs",
         "Some platforms call every hand-off a success: the tasks tell.",
     ),
 )
-WINDOW_PAIRS = (
-    WindowPair("1h", "5m", 14.4),
-    WindowPair("6h", "30m", 6.0),
-    WindowPair("1d", "2h", 3.0),
-    WindowPair("3d", "6h", 1.0),
-)
+WINDOW_PAIRS = tuple(WindowPair(pair.long, pair.short, pair.factor) for pair in SHARED.burn_windows)
 
 
 class Limits(NamedTuple):
@@ -71,7 +69,7 @@ LIMITS = Limits(
     escalated=steps("green", (0.05, "orange"), (0.1, "red")),
     waiting=steps("green", (600, "orange"), (1800, "red")),
     growth=steps("green", (1.5, "orange"), (2, "red")),
-    budget_used=steps("green", (0.8, "orange"), (1, "red")),
+    budget_used=steps("green", (SHARED.budgets.near, "orange"), (1, "red")),
     lag=steps("green", (1000, "orange"), (5000, "red")),
     error_budget=steps("red", (0, "orange"), (0.25, "green")),
     freshness=steps("red", (0.95, "orange"), (0.99, "green")),

@@ -1,0 +1,1 @@
+"""What wakes people up, as code: thresholds and service levels."""

@@ -1,0 +1,160 @@
+"""Thresholds and objectives: `thresholds.yaml`, read strictly, one frozen object.
+
+Dashboards colour by the same numbers, so that none is typed twice.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from exporter import yamlfile
+from exporter.catalogue import handoffs
+
+FILE = Path(__file__).with_name("thresholds.yaml")
+PERIOD_S = 30 * 86400.0
+"""What an objective is over."""
+_UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Window = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mhd]$")]
+
+
+class ThresholdsError(Exception):
+    """The file cannot be used; the message names the key, its value and the rule."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Handoffs(_Strict):
+    """Of hand-offs: shares, seconds and numbers of events, as `thresholds.yaml` says beside each."""
+
+    failure_ratio: Share
+    latency_growth: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    latency_floor_seconds: Positive
+    few_events: Annotated[int, Field(ge=1)]
+    oldest_in_flight_seconds: Positive
+    low_confidence: Share
+    overconfident_above: Share
+    overconfident_failures: Share
+    unavailable_ratio: Share
+    unavailable_routes: Annotated[int, Field(ge=1)]
+
+    @field_validator("low_confidence", "overconfident_above")
+    @classmethod
+    def _is_a_bound(cls, value: float) -> float:
+        return _bound(value, handoffs.HANDOFF_CONFIDENCE.buckets)
+
+
+class Budgets(_Strict):
+    """Of budgets: shares of the limit and of the period."""
+
+    near: Share
+    faster_than_time: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    elapsed: Share
+
+
+class Objective(_Strict):
+    """The share of events over 30 days that are good."""
+
+    objective: Share
+
+
+class LatencyObjective(Objective):
+    """The share of events over 30 days that take at most so many seconds."""
+
+    within_seconds: Positive
+
+    @field_validator("within_seconds")
+    @classmethod
+    def _is_a_bound(cls, value: float) -> float:
+        return _bound(value, handoffs.HANDOFF_DURATION.buckets)
+
+
+class ServiceLevels(_Strict):
+    """The four objectives."""
+
+    tasks: Objective
+    handoffs: Objective
+    handoff_latency: LatencyObjective
+    freshness: Objective
+
+
+class BurnWindows(_Strict):
+    """Two windows over which the error budget burns too fast, and the share of it that is gone then."""
+
+    long: Window
+    short: Window
+    budget: Share
+
+    @property
+    def factor(self) -> float:
+        """The burn rate that spends ``budget`` of 30 days' error budget within the long window."""
+        return self.budget * PERIOD_S / seconds(self.long)
+
+
+class BadEvents(_Strict):
+    """How many bad events make a burn."""
+
+    long: Annotated[int, Field(ge=1)]
+    short: Annotated[int, Field(ge=1)]
+
+
+class Thresholds(_Strict):
+    """All of `thresholds.yaml`."""
+
+    tenant_labels: tuple[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], ...]
+    handoffs: Handoffs
+    budgets: Budgets
+    service_levels: ServiceLevels
+    burn_windows: tuple[BurnWindows, BurnWindows, BurnWindows, BurnWindows]
+    bad_events: BadEvents
+
+
+def seconds(window: str) -> float:
+    """The length of a window of minutes, hours or days.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not re.fullmatch(r"[1-9][0-9]*[mhd]", window):
+        raise ValueError(f"{window!r} is no window of minutes, hours or days")
+    return int(window[:-1]) * _UNIT_S[window[-1]]
+
+
+def parse(text: str) -> Thresholds:
+    """The thresholds that a YAML text gives.
+
+    Raises:
+        ThresholdsError: it is no strict YAML, a key is missing or unknown, or a value breaks its rule.
+    """
+    try:
+        return Thresholds.model_validate(yamlfile.parse(text).data)
+    except yamlfile.YamlError as exc:
+        raise ThresholdsError(str(exc)) from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ThresholdsError(f"{where}: {first['input']!r}: {first['msg']}") from exc
+
+
+def load(path: Path = FILE) -> Thresholds:
+    """The thresholds of a file, by default the project's.
+
+    Raises:
+        ThresholdsError: as `parse`.
+        OSError: it cannot be read.
+    """
+    return parse(path.read_text())
+
+
+def _bound(value: float, bounds: tuple[float, ...]) -> float:
+    if value not in bounds:
+        raise ValueError(f"must be a bucket's bound: {', '.join(map(str, bounds))}")
+    return value

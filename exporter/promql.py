@@ -1,0 +1,228 @@
+"""PromQL made from the catalogue's objects, so that what cannot mean anything cannot be written.
+
+A selector is made of a metric, not of a name: a misspelt metric is a Python error, and a label that the metric has
+not, or a value that a closed label never takes, is a `PromqlError`. What a selector may become depends on its type:
+
+>>> str(select(HANDOFFS_TOTAL, outcome="failure").increase("1h").sum("source", "project"))
+'sum by (source, project) (increase(orchestration_handoffs_total{outcome="failure"}[1h]))'
+
+Counters and histograms are only reached through `rate` and `increase`, gauges only as they are; the ledger's gauges
+need one period.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from exporter.spec import Histogram, Metric
+from exporter.telemetry import Declaration
+
+Asked = Metric | Declaration
+"""A metric of the catalogue, or one of the process's own."""
+Part = Literal["", "_bucket", "_count", "_sum"]
+TARGET_LABELS = ("job", "instance")
+"""What Prometheus adds to every series."""
+_WINDOW = re.compile(r"(?:[1-9][0-9]*(?:ms|[smhdwy]))+|\$__(?:rate_interval|range|interval)")
+_RECORDED = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
+_SIGNS = {"!~": "!~", "!": "!=", "~": "=~"}
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class PromqlError(ValueError):
+    """An expression that could not mean anything; it names the metric, the value and the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """An instant vector's expression; its text is `str(expr)`.
+
+    ``+ - * /`` and comparisons are not overloaded: join texts with `binary`, which brackets both sides.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def sum(self, *by: str, without: Iterable[str] = ()) -> Expr:
+        """The sum by these labels, or without those (which keeps constant labels that only a site knows)."""
+        return self.aggregate("sum", *by, without=without)
+
+    def aggregate(self, how: str, *by: str, without: Iterable[str] = ()) -> Expr:
+        """An aggregation (`sum`, `max`, `min`, `avg`, `count`) by some labels, without others, or of all.
+
+        Raises:
+            PromqlError: ``how`` is another, or both kinds of labels are given, or one is no label's name.
+        """
+        dropped = tuple(without)
+        if how not in ("sum", "max", "min", "avg", "count"):
+            raise PromqlError(f"{how} is no aggregation without a parameter")
+        if by and dropped:
+            raise PromqlError(f"{how} takes labels to keep ({', '.join(by)}) or to drop ({', '.join(dropped)})")
+        if strangers := [name for name in (*by, *dropped) if not _LABEL.fullmatch(name)]:
+            raise PromqlError(f"{how}: {strangers[0]!r} is no label's name")
+        names = f" {'by' if by else 'without'} ({', '.join(by or dropped)}) " if by or dropped else ""
+        return Expr(f"{how}{names}({self.text})")
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """The series of one metric; made by `select`, and turned into an `Expr` by what its type allows."""
+
+    metric: Asked
+    part: Part
+    text: str
+
+    def rate(self, window: str) -> Expr:
+        """The increase per second.
+
+        Raises:
+            PromqlError: the metric is a gauge, or the window is none.
+        """
+        return self._over("rate", window)
+
+    def increase(self, window: str) -> Expr:
+        """The increase over the window.
+
+        Raises:
+            PromqlError: the metric is a gauge, or the window is none.
+        """
+        return self._over("increase", window)
+
+    def changes(self, window: str) -> Expr:
+        """How often the value changed: for gauges that are times, and for guards.
+
+        Raises:
+            PromqlError: the window is none.
+        """
+        return Expr(f"changes({self.text}[{_window(window)}])")
+
+    def value(self) -> Expr:
+        """The gauge as it is.
+
+        Raises:
+            PromqlError: the metric is no gauge: its value is an accident of when counting began.
+        """
+        if _kind(self.metric) != "gauge":
+            raise PromqlError(f"{self.metric.name} is a {_kind(self.metric)}: only its rate or increase means anything")
+        return Expr(self.text)
+
+    def _over(self, function: str, window: str) -> Expr:
+        if _kind(self.metric) == "gauge":
+            raise PromqlError(f"{self.metric.name} is a gauge: it has no {function}")
+        return Expr(f"{function}({self.text}[{_window(window)}])")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording rule: its name (`level:metric:operations`), what it records, and the labels it is known to have."""
+
+    name: str
+    expr: Expr
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _RECORDED.fullmatch(self.name):
+            raise PromqlError(f"recording rule {self.name!r} must be called level:metric:operations")
+
+    def select(self, **where: str) -> Expr:
+        """The recorded series.
+
+        Raises:
+            PromqlError: a matcher is on a label that the rule has not.
+        """
+        for name in where:
+            if name not in (*TARGET_LABELS, *self.labels):
+                raise PromqlError(f"{self.name} has no label {name}; it has {', '.join(self.labels) or 'none'}")
+        return Expr(f"{self.name}{_matchers(where)}")
+
+
+def select(metric: Asked, part: Part = "", **where: str) -> Selector:
+    """The series of ``metric`` that match: a value, or behind `~` a regular expression, behind `!` or `!~` neither.
+
+    ``part`` is needed for histograms only.
+
+    Raises:
+        PromqlError: the metric has no such label or part, its closed label never has that value, or it is of the
+            ledger and not exactly one period is given.
+    """
+    if (part != "") is not (_kind(metric) == "histogram"):
+        raise PromqlError(f"{metric.name} is a {_kind(metric)}: part {part!r} does not go with that")
+    for name, value in where.items():
+        _check_matcher(metric, part, name, value)
+    if _is_of_ledger(metric) and where.get("period", "~")[:1] in ("~", "!", ""):
+        raise PromqlError(f"{metric.name} needs one period: added up over several it counts the same money twice")
+    return Selector(metric, part, f"{metric.name}{part}{_matchers(where)}")
+
+
+def quantile(level: float, histogram: Asked, window: str, *by: str, **where: str) -> Expr:
+    """A quantile of what was observed in the window; NaN where nothing was.
+
+    Raises:
+        PromqlError: ``level`` is not between 0 and 1, or the metric is no histogram or has no such label.
+    """
+    if not 0 < level < 1:
+        raise PromqlError(f"a quantile of {histogram.name} lies between 0 and 1: {level}")
+    for name in by:
+        _check_label(histogram, "_bucket", name)
+    buckets = select(histogram, "_bucket", **where).rate(window).sum("le", *(name for name in by if name != "le"))
+    return Expr(f"histogram_quantile({level:g}, {buckets})")
+
+
+def binary(left: Expr | float, operator: str, right: Expr | float) -> Expr:
+    """Two expressions joined, each in brackets, so that no precedence is to be known."""
+    return Expr(" ".join((_side(left), operator, _side(right))))
+
+
+def labels_of(metric: Asked) -> tuple[str, ...]:
+    """The labels that the metric always has: constant labels of a source differ from site to site."""
+    return metric.labels if isinstance(metric, Declaration) else ("source", *metric.label_names)
+
+
+def _kind(metric: Asked) -> Literal["counter", "gauge", "histogram"]:
+    return metric.kind if isinstance(metric, Declaration) else metric.type
+
+
+def _is_of_ledger(metric: Asked) -> bool:
+    return metric.name.startswith("orchestration_ledger_") and "period" in labels_of(metric)
+
+
+def _check_label(metric: Asked, part: Part, name: str) -> None:
+    known = (*labels_of(metric), *TARGET_LABELS, *(("le",) if part == "_bucket" else ()))
+    if name not in known:
+        raise PromqlError(f"{metric.name} has no label {name}; it has {', '.join(labels_of(metric)) or 'none'}")
+
+
+def _check_matcher(metric: Asked, part: Part, name: str, value: str) -> None:
+    _check_label(metric, part, name)
+    text = value.lstrip("!")
+    if text[:1] == "~":
+        return
+    if name == "le" and isinstance(metric, Histogram) and text not in (*map(str, metric.buckets), "+Inf"):
+        raise PromqlError(f"{metric.name} has no bucket {text}")
+    label = next((each for each in getattr(metric, "labels", ()) if getattr(each, "name", "") == name), None)
+    closed = getattr(label, "closed", ())
+    if closed and text not in closed:
+        raise PromqlError(f"{name} of {metric.name} is never {text!r}; it is one of {', '.join(closed)}")
+
+
+def _matchers(where: dict[str, str]) -> str:
+    found = []
+    for name, value in where.items():
+        sign = next((each for each in _SIGNS if value.startswith(each)), "")
+        escaped = value.removeprefix(sign).replace("\\", "\\\\").replace('"', '\\"')
+        found.append(f'{name}{_SIGNS.get(sign, "=")}"{escaped}"')
+    return "{" + ", ".join(found) + "}" if found else ""
+
+
+def _window(window: str) -> str:
+    if not _WINDOW.fullmatch(window):
+        raise PromqlError(f"{window!r} is no window: 5m, 1h30m, 30d or $__rate_interval")
+    return window
+
+
+def _side(side: Expr | float) -> str:
+    return f"({side})" if isinstance(side, Expr) else f"{side:g}"
