@@ -163,7 +163,7 @@ async def serving(folder: Path, text: str = "", *, a_minute: int = 100_000) -> A
     path.write_text(text)
     telemetry = Telemetry({"a": {}, "b": {}}, now=1.0)
     guard = Guard(path, telemetry=telemetry, clients=Clients(a_minute))
-    poller = Poller(single={"a": publication(1), "b": publication(3)}, publication=publication(3), shown=HEALTHY)
+    poller = Poller(single={"a": publication(1), "b": publication(3)}, publication=publication(20_000), shown=HEALTHY)
     reloads: list[str] = []
     app = make_app(
         settings=WebSettings(enable_lifecycle=True),
@@ -216,7 +216,7 @@ BAD = [
     ("tls_server_config: {}", "needs either cert or cert_file"),
     ("tls_server_config: {cert_file: server.crt}", "needs either key or key_file"),
     (TLS + "  cert: x\n", "needs either cert or cert_file"),
-    (TLS.replace("server.crt", "none.crt"), "none.crt"),
+    (TLS.replace("server.crt", "none.crt"), "cannot be used for TLS: No such file"),
     (TLS.replace("server.key", "ca.crt"), "cannot be used for TLS"),
     (TLS + "  client_ca_file: ca.crt\n", "need each other"),
     (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "need each other"),
@@ -310,6 +310,15 @@ async def test_versions_below_the_minimum_are_refused(folder: Path) -> None:
     assert code == 200
     assert b"Strict-Transport-Security: max-age=31536000" in answer
     assert b"tls_certificate_not_after_timestamp_seconds 2.2089888e+09" in answer
+
+
+async def test_a_large_scrape_comes_whole_over_tls(folder: Path) -> None:
+    """To its last line, on a connection that is kept; it once waited for ever."""
+    async with serving(folder, TLS) as running:
+        _, answer = await asyncio.wait_for(running.ask("/metrics", context=client(folder)), 10)
+
+    assert answer.count(b"orchestration_handoffs_total{") == 20_000
+    assert b"\nprocess_" in answer
 
 
 async def test_a_wrong_client_certificate_is_refused(folder: Path, ours: Authority) -> None:

@@ -254,7 +254,9 @@ async def _sent(request: web.Request, response: web.StreamResponse, body: bytes,
     """Send it; whether the system took all of it while the client was still there."""
     try:
         if request.transport is not None:
-            request.transport.set_write_buffer_limits(0)  # a drain then waits for the last byte
+            # a drain then waits for the last byte; asyncio's TLS would wait for ever at a limit of 0, which it is at
+            high = 1 if request.transport.get_extra_info("sslcontext") else 0
+            request.transport.set_write_buffer_limits(high, 0)
         async with asyncio.timeout(_SEND_S):
             await response.prepare(request)
             await response.write(body)
