@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench import books, live, past, peer, publish, scan, scrape, writer
+from bench import books, live, logins, past, peer, publish, scan, scrape, writer
 from bench.databases import folder
 from bench.figure import Figure
 from bench.scale import FULL, QUICK, Scale
@@ -26,6 +26,7 @@ BENCHES: Mapping[str, Callable[[Scale], Iterator[Figure]]] = {
     "live": live.measure,
     "peer": peer.measure,
     "writer": writer.measure,
+    "logins": logins.measure,
 }
 
 

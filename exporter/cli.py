@@ -41,7 +41,10 @@ class Command:
 
 _ALL = (known.CONFIG_FILE, known.LOG_LEVEL, known.LOG_FORMAT)
 _WHERE = (known.LISTEN_ADDRESS, known.EXTERNAL_URL, known.ROUTE_PREFIX)
-_WEB = (*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.STORAGE_PATH, known.REBUILD_LEDGER)
+_WEB = (
+    *(*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.WEB_CONFIG_FILE, known.ALLOW_OPEN),
+    *(known.STORAGE_PATH, known.REBUILD_LEDGER),
+)
 
 COMMANDS = {
     "serve": Command("read a database and serve its metrics (the default)", commands.serve, (known.DATABASE, *_WEB)),

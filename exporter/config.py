@@ -202,6 +202,10 @@ class WebSettings(Model):
 
     grafana_url: Url = ""
     """Where Grafana is, for the pages to link to."""
+    config_file: FilePath | None = None
+    """File of TLS, users, tokens and limits, as exporter-toolkit has it."""
+    allow_open: bool = False
+    """Whether to listen beyond loopback without users or without TLS."""
 
     @property
     def prefix(self) -> str:

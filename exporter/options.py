@@ -50,8 +50,13 @@ class ConfigError(Exception):
     """Wrong input: a line naming the thing (flag, variable, or file:line and key), its value, the rule."""
 
     def __init__(self, thing: str, value: object, rule: str) -> None:
+        self._thing, self._rule = thing, rule
         shown = value if isinstance(value, _Nothing) else _shown(value)
         super().__init__(" ".join(f"{thing}: {shown}: {rule}".split()))
+
+    def without_value(self) -> ConfigError:
+        """The same, where the value may be a secret."""
+        return ConfigError(self._thing, _Nothing("(not shown)"), self._rule)
 
 
 def _shown(value: object) -> str:
@@ -60,10 +65,17 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
-class Model(BaseModel):
-    """Strict and frozen; what stands under an attribute is its description."""
+class Strict(BaseModel):
+    """Strict and frozen; what stands under an attribute is its description.
+
+    Those that make up one file have a base of their own just below: its keys are the ones an error may hint at.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Model(Strict):
+    """What makes up the configuration."""
 
 
 Kind = Literal["text", "int", "float", "bool", "list", "yaml"]
@@ -131,6 +143,16 @@ ENABLE_LIFECYCLE = Option(
     "",
     "let POST /-/reload read the configuration again",
 )
+WEB_CONFIG_FILE = Option(
+    ("web", "config_file"), "text", "--web.config.file", "FILE", "the file of TLS, users and tokens"
+)
+ALLOW_OPEN = Option(
+    ("web", "allow_open"),
+    "bool",
+    "--web.allow-open",
+    "",
+    "listen beyond loopback without users or without TLS",
+)
 STORAGE_PATH = Option(("storage", "path"), "text", "--storage.path", "DIR", "folder of the exporter's state (data)")
 REBUILD_LEDGER = Option(
     ("storage", "rebuild_ledger"),
@@ -151,6 +173,7 @@ OPTIONS = (
     *(Option(("time_zone",)), Option(("models",), "yaml"), Option(("model_aliases",), "yaml")),
     *(Option(("budgets",), "yaml"), Option(("tables",), "yaml")),
     *(LISTEN_ADDRESS, TELEMETRY_PATH, EXTERNAL_URL, ROUTE_PREFIX, ENABLE_LIFECYCLE, Option(("web", "grafana_url"))),
+    *(WEB_CONFIG_FILE, ALLOW_OPEN),
     *(STORAGE_PATH, REBUILD_LEDGER, LOG_LEVEL, LOG_FORMAT),
 )
 """Everything in `Settings`, and the two that stand for other things."""
@@ -167,7 +190,7 @@ class _Origin:
     keyed: bool
 
 
-AnyModel = TypeVar("AnyModel", bound=Model)
+AnyModel = TypeVar("AnyModel", bound=Strict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +200,8 @@ class Layers:
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, _Origin] = field(default_factory=dict)
 
-    def add_file(self, name: str) -> None:
-        """Lay the file's values down.
+    def add_file(self, name: str, *, option: Option = CONFIG_FILE) -> None:
+        """Lay the values of the file that ``option`` names down.
 
         Raises:
             ConfigError: it cannot be read, or is not strict YAML, or not a mapping.
@@ -186,9 +209,9 @@ class Layers:
         try:
             document = yamlfile.parse(Path(name).read_text("utf-8-sig"))
         except OSError as exc:
-            raise ConfigError(CONFIG_FILE.flag, name, f"cannot be read: {exc.strerror}") from exc
+            raise ConfigError(option.flag, name, f"cannot be read: {exc.strerror}") from exc
         except UnicodeDecodeError as exc:
-            raise ConfigError(CONFIG_FILE.flag, name, f"must be UTF-8: {exc.reason} at byte {exc.start}") from exc
+            raise ConfigError(option.flag, name, f"must be UTF-8: {exc.reason} at byte {exc.start}") from exc
         except yamlfile.YamlError as exc:
             raise ConfigError(f"{name}:{exc.line} {dotted(exc.path)}".rstrip(), exc.value, exc.rule) from exc
         data = {} if document.data is None else document.data
@@ -237,12 +260,12 @@ class Layers:
         try:
             return model.model_validate(values)
         except ValidationError as exc:
-            raise self._error(exc.errors()[0], at) from None
+            raise self._error(exc.errors()[0], at, model) from None
 
-    def _error(self, error: ErrorDetails, at: KeyPath) -> ConfigError:
+    def _error(self, error: ErrorDetails, at: KeyPath, model: type[Strict]) -> ConfigError:
         path = (*at, *(part for part in error["loc"] if part != "[key]"))
         value = NOTHING if error["type"] == "missing" else error["input"]
-        return ConfigError(self.thing(path), value, _rule(error))
+        return ConfigError(self.thing(path), value, _rule(error, model))
 
 
 def check_environment(options: Iterable[Option], environ: Mapping[str, str]) -> None:
@@ -280,10 +303,11 @@ def _read(option: Option, where: str, given: object) -> object:
 
 def _anchored(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``data`` of a file in ``folder``, its relative paths made relative to that."""
-    sources, storage = data.get("sources"), data.get("storage")
+    sources, storage, web = data.get("sources"), data.get("storage"), data.get("web")
     for holder, key in [
         *((item, "database") for item in (sources if isinstance(sources, list) else ())),
         (storage, "path"),
+        (web, "config_file"),
     ]:
         if isinstance(holder, dict) and isinstance(holder.get(key), str) and holder[key]:
             holder[key] = str(folder / holder[key])
@@ -322,16 +346,21 @@ _RULES = {
 }
 
 
-def _keys(model: type[Model]) -> Iterable[str]:
+def _keys(model: type[Strict]) -> Iterable[str]:
     """The keys of all models that are made from this one."""
     for made in model.__subclasses__():
         yield from made.model_fields
         yield from _keys(made)
 
 
-def _rule(error: ErrorDetails) -> str:
+def _file_of(model: type[Strict]) -> type[Strict]:
+    """The base of all models of the same file."""
+    return next(each for each in reversed(model.__mro__) if issubclass(each, Strict) and each is not Strict)
+
+
+def _rule(error: ErrorDetails, model: type[Strict]) -> str:
     if error["type"] == "extra_forbidden":
-        known, name = set(_keys(Model)), str(error["loc"][-1])
+        known, name = set(_keys(_file_of(model))), str(error["loc"][-1])
         return "no such key here" if name in known else f"no such key{did_you_mean(name, known)}"
     rule = _RULES.get(error["type"])
     return rule.format(**error.get("ctx", {})) if rule else error["msg"]

@@ -26,7 +26,9 @@ from exporter.settingtypes import reachable
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.web.app import Polled, make_app
+from exporter.web.connections import LIMITS, Site
 from exporter.web.pages import Windows
+from exporter.web.security import Guard
 
 log = logs.get(__name__)
 
@@ -138,23 +140,27 @@ async def serve(
 
     Raises:
         ListenError: an address is taken, or none of this machine's.
+        ConfigError: the web configuration is wrong, or would leave open what nobody said may be.
         ExceptionGroup: a poller, or what runs beside it, failed.
     """
     give_memory_back()
+    guard = Guard(settings.web.config_file, telemetry=telemetry)
+    guard.check_addresses(settings.web.listen_address, allow_open=settings.web.allow_open)
     reload = Reloader(settings, load=load, apply=poller.apply, telemetry=telemetry)
     app = make_app(
-        settings=settings.web, poller=poller, telemetry=telemetry, reload=reload, windows=windows, metrics=metrics
+        settings=settings.web,
+        poller=poller,
+        telemetry=telemetry,
+        reload=reload,
+        windows=windows,
+        metrics=metrics,
+        guard=guard,
     )
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=logging.getLogger(__name__),
-        shutdown_timeout=_FINISH_REQUESTS_S,
-    )
+    runner = web.AppRunner(app, shutdown_timeout=_FINISH_REQUESTS_S, **LIMITS)
     stopping = _watch_signals(reload)
     try:
         await runner.setup()
-        await _listen(runner, settings, announce)
+        await _listen(runner, settings, guard, announce)
         await _run(runner, stopping, [poller.run, *([beside] if beside else [])])
     finally:
         await runner.cleanup()
@@ -196,17 +202,18 @@ async def _run(runner: web.AppRunner, stopping: asyncio.Event, jobs: list[Job]) 
             task.cancel()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, announce: Callable[[str], None]) -> None:
+async def _listen(runner: web.AppRunner, settings: Settings, guard: Guard, announce: Callable[[str], None]) -> None:
     for wanted in settings.web.listen_address:
         host, _, port = wanted.rpartition(":")
         try:
-            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+            site = Site(runner, host.strip("[]") or None, int(port), context=guard.context(), secured=guard.headers())
+            await site.start()
         except (OSError, UnicodeError) as exc:
             raise ListenError(f"{LISTEN_ADDRESS.flag}: {wanted}: {_reason(exc)}") from exc
     addresses = [_shown(address) for address in runner.addresses]
     for address in addresses:
         log.info("listening", address=address)
-    announce(f"http://{reachable(addresses[0])}{settings.web.prefix}/")
+    announce(f"{'https' if guard.encrypts else 'http'}://{reachable(addresses[0])}{settings.web.prefix}/")
 
 
 def _reason(exc: OSError | UnicodeError) -> str:

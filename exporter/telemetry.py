@@ -42,6 +42,8 @@ class Declaration:
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    born: bool = True
+    """Whether it is shown, at 0, before it is known; only one without labels can be."""
 
     @property
     def unit(self) -> str:
@@ -107,11 +109,23 @@ HTTP_DURATION = _own(
     "route",
 )
 
+AUTH_FAILURES = _own(
+    "counter", "auth_failures_total", "Requests refused because the user, password or token they gave is wrong."
+)
+RATE_LIMITED = _own("counter", "rate_limited_total", "Requests refused because their client sent too many.")
+CERTIFICATE_END = Declaration(
+    "gauge",
+    "orchestration_exporter_tls_certificate_not_after_timestamp_seconds",
+    "Unix time until which the certificate that is served is valid; absent without TLS.",
+    born=False,
+)
+
 DECLARATIONS = (
     *(POLLS, POLL_DURATION, QUERY_DURATION, QUERY_ERRORS),
     *(BUILD_INFO, SERIES, PUBLISH_DURATION),
     *(CHECKPOINT_DURATION, CHECKPOINT_SIZE, CHECKPOINT_FAILURES),
     *(RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, HTTP_REQUESTS, HTTP_DURATION),
+    *(AUTH_FAILURES, RATE_LIMITED, CERTIFICATE_END),
 )
 """All of them, in the order of the exposition; `process_*` follows."""
 
@@ -155,7 +169,7 @@ class _Family:
             Format.OPENMETRICS: _openmetrics(described).decode(),
         }
         self._series: dict[tuple[str, ...], _Series] = {}
-        if not self._names:
+        if not self._names and declared.born:
             self.series()
 
     def series(self, *values: str) -> _Series:
@@ -308,6 +322,14 @@ class Telemetry:
         """Count a request that was answered; ``route`` must come from a closed set."""
         self._families[HTTP_REQUESTS].add(route, str(code))
         self._families[HTTP_DURATION].add(route, amount=duration_s)
+
+    def refused(self, why: Declaration) -> None:
+        """Count a request that was not let in; ``why`` is `AUTH_FAILURES` or `RATE_LIMITED`."""
+        self._families[why].add()
+
+    def certified(self, until: float) -> None:
+        """Note until which Unix time the certificate that is served is valid."""
+        self._families[CERTIFICATE_END].add(amount=until)
 
     def render(self, form: Format) -> bytes:
         """All of it in that format, in OpenMetrics without the `# EOF`."""

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed_te
 
 from exporter import telemetry as telemetry_module
 from exporter.exposition import Format
-from exporter.telemetry import DECLARATIONS, OUTCOMES, Telemetry
+from exporter.telemetry import AUTH_FAILURES, DECLARATIONS, OUTCOMES, RATE_LIMITED, Telemetry
 
 HOSTILE = 'a "quoted" \\ back\nslash ü'
 
@@ -43,6 +43,9 @@ def moved(telemetry: Telemetry, *sources: str) -> Telemetry:
     telemetry.reloaded(successful=False, now=2.0)
     for code in (200, 404):
         telemetry.requested("/metrics", code, duration_s=12.5)
+    telemetry.refused(AUTH_FAILURES)
+    telemetry.refused(RATE_LIMITED)
+    telemetry.certified(2e9)
     return telemetry
 
 
@@ -63,6 +66,7 @@ def test_the_bytes_are_client_pythons() -> None:
     """In both formats, with hostile label values and constant labels, before and after every kind of change."""
     sources = {"a": {"tenant": HOSTILE, "le_site": "1"}, HOSTILE: {"le_site": "2", "tenant": "u"}}
     telemetry = Telemetry(sources, now=1.5e9)
+    telemetry.certified(1.9e9)  # client_python shows it as 0 before
 
     for _ in range(3):
         assert of_process(telemetry.render(Format.TEXT)) == text_with_series(telemetry)
@@ -254,3 +258,14 @@ def test_promtool_finds_a_name_that_breaks_the_rules(promtool: Path) -> None:
     done = subprocess.run([promtool, "check", "metrics"], input=shown, capture_output=True, check=False)
 
     assert done.returncode != 0
+
+
+def test_a_certificate_that_is_not_there_has_no_end() -> None:
+    """Without TLS there is no sample: 0 would be a certificate that ended in 1970."""
+    telemetry = Telemetry({"default": {}}, now=1.0)
+
+    before = b"tls_certificate_not_after" in telemetry.render(Format.TEXT)
+    telemetry.certified(2e9)
+
+    assert not before
+    assert values(telemetry)["tls_certificate_not_after_timestamp_seconds"] == 2e9

@@ -26,18 +26,17 @@ from exporter.negotiation import accepts_gzip, negotiate
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
+from exporter.web.connections import Connection
 from exporter.web.pages import Pages, Windows
+from exporter.web.security import NOTHING_FROM_ELSEWHERE, PRINCIPAL, Guard, source_of
 
 log = logs.get(__name__)
 
-_HEADERS = {
-    "Server": "orchestration-exporter",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _PLAIN = "text/plain; charset=utf-8"
 _OTHER = "other"
+_KEPT = ("Allow", "Location", "WWW-Authenticate", "Retry-After")
+_SEND_S = 60.0
+"""How long a client may take to read an answer of any size."""
 
 
 class Edition(Protocol):
@@ -77,6 +76,7 @@ TELEMETRY: web.AppKey[Telemetry] = web.AppKey("telemetry")
 SETTINGS: web.AppKey[WebSettings] = web.AppKey("settings")
 RELOAD: web.AppKey[Reload] = web.AppKey("reload")
 ROUTES: web.AppKey[Mapping[str, str]] = web.AppKey("routes")
+GUARD: web.AppKey[Guard] = web.AppKey("guard")
 MAKER: web.AppKey[_Maker] = web.AppKey("maker")
 
 
@@ -88,17 +88,21 @@ def make_app(
     reload: Reload,
     windows: Windows | None = None,
     metrics: Sequence[Metric] = (),
+    guard: Guard | None = None,
 ) -> web.Application:
     """The application; only the pages look at sources, through their windows, and not for longer than a moment.
 
+    Without a ``guard`` everybody may have everything, within the limits there always are.
     ``metrics`` are those that `/docs` explains.
     """
     app = web.Application(middlewares=[_account], client_max_size=1024)
     app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
+    app[GUARD] = guard or Guard(None, telemetry=telemetry)
     app[MAKER] = _Maker()
     app.on_response_prepare.append(_add_headers)
     pages = Pages(settings=settings, statuses=poller.statuses, windows=windows, metrics=metrics)
     app.on_cleanup.append(pages.close)
+    app.on_cleanup.append(_end_guard)
     prefix = settings.prefix
     gets = {
         "/": pages.overview,
@@ -132,11 +136,13 @@ _ids = (f"{_process_id}-{number}" for number in itertools.count(1))
 @web.middleware
 async def _account(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, whatever happens; count it; log it when that is wanted."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.begun()
     began = time.perf_counter()
-    response = await _answered(request, handler)
-    duration_s = time.perf_counter() - began
     resource = request.match_info.route.resource
     route = request.app[ROUTES].get(resource.canonical, _OTHER) if resource else _OTHER
+    response = await _answered(request, handler, route)
+    duration_s = time.perf_counter() - began
     request.app[TELEMETRY].requested(route, response.status, duration_s=duration_s)
     if logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
         log.debug(
@@ -150,11 +156,13 @@ async def _account(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
     try:
+        scrapes = route == request.app[SETTINGS].telemetry_path
+        request[PRINCIPAL] = await request.app[GUARD].admit(request, route=route, scrapes=scrapes)
         return await handler(request)
     except web.HTTPException as exc:
-        kept = {name: exc.headers[name] for name in ("Allow", "Location") if name in exc.headers}
+        kept = {name: exc.headers[name] for name in _KEPT if name in exc.headers}
         return _plain(exc.status, exc.reason, kept)
     except Exception:
         request_id = next(_ids)
@@ -162,8 +170,13 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return _plain(500, f"internal error, see the log for request {request_id}")
 
 
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.setdefault("Content-Security-Policy", NOTHING_FROM_ELSEWHERE)
+    response.headers.update(request.app[GUARD].headers())
+
+
+async def _end_guard(app: web.Application) -> None:
+    app[GUARD].close()
 
 
 def _plain(code: int, line: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
@@ -228,6 +241,8 @@ def _wanted_source(request: web.Request) -> str | None:
         HTTPNotFound: there is no such source.
     """
     wanted, known = request.query.getall("source", ()), request.app[POLLER].sources
+    if only := source_of(request):
+        wanted, known = wanted or [only], [name for name in known if name == only]
     if len(wanted) > 1:
         raise web.HTTPBadRequest(reason="source: can be given once")
     if wanted and wanted[0] not in known:
@@ -239,11 +254,18 @@ async def _sent(request: web.Request, response: web.StreamResponse, body: bytes,
     """Send it; whether the system took all of it while the client was still there."""
     try:
         if request.transport is not None:
-            request.transport.set_write_buffer_limits(0)  # a drain then waits for the last byte
-        await response.prepare(request)
-        await response.write(body)
-        await response.write_eof(tail)
+            # a drain then waits for the last byte; asyncio's TLS would wait for ever at a limit of 0, which it is at
+            high = 1 if request.transport.get_extra_info("sslcontext") else 0
+            request.transport.set_write_buffer_limits(high, 0)
+        async with asyncio.timeout(_SEND_S):
+            await response.prepare(request)
+            await response.write(body)
+            await response.write_eof(tail)
     except ConnectionError:
+        return False
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
         return False
     return request.transport is not None and not request.transport.is_closing()
 

@@ -13,6 +13,7 @@ from exporter.config import WebSettings
 from exporter.spec import Metric
 from exporter.view import Lately, Seen, SourceStatus, Timeline
 from exporter.web import docs, frame, overview, timeline
+from exporter.web.security import source_of
 
 
 class Window(Protocol):
@@ -57,11 +58,12 @@ class Pages:
 
     async def overview(self, request: web.Request) -> web.Response:
         """The page at `/`. With `?refresh=off` it stays as it is."""
-        windows = await self._of_sources()
+        only = source_of(request)
+        windows = await self._of_sources(only)
         seen = await asyncio.gather(*(window.lately() for window in windows))
         refreshes = request.query.get("refresh") != "off"
         text = overview.page(
-            self._statuses(),
+            [status for status in self._statuses() if only in ("", status.name)],
             seen=dict(zip((window.name for window in windows), seen, strict=True)),
             now=time.time(),
             links=self._links(),
@@ -72,7 +74,7 @@ class Pages:
     async def session(self, request: web.Request) -> web.Response:
         """The page of one session, of the source that `?source=` names or of whichever has it."""
         key, source = request.match_info["id"], request.query.get("source")
-        windows = [window for window in await self._of_sources() if source in (None, window.name)]
+        windows = [window for window in await self._of_sources(source_of(request)) if source in (None, window.name)]
         if not windows:
             return self._absent(404, "No such source", f"There is no source called {source}.")
         seen = await asyncio.gather(*(window.timeline(key) for window in windows))
@@ -93,8 +95,9 @@ class Pages:
         if self._windows is not None:
             await self._windows.close()
 
-    async def _of_sources(self) -> Sequence[Window]:
-        return () if self._windows is None else await self._windows.of_sources()
+    async def _of_sources(self, only: str) -> Sequence[Window]:
+        found = () if self._windows is None else await self._windows.of_sources()
+        return [window for window in found if only in ("", window.name)]
 
     def _timeline(self, found: Timeline, source: str) -> str:
         return timeline.page(found, source=source, now=time.time(), home=self._home, links=self._links(self._home))
