@@ -153,10 +153,13 @@ troubles = (
     ),
     timeseries(
         "Failures per hour",
-        "Queries that failed or took too long, and attempts to save the state that failed.",
+        "Queries that failed or took too long, attempts to save the state that failed, and requests that were refused: "
+        "for wrong credentials, or because their client sent too many.",
         [
             Query(ask.rate_per_hour(telemetry.QUERY_ERRORS, "table"), "queries of {{table}}"),
             Query(ask.rate_per_hour(telemetry.CHECKPOINT_FAILURES), "checkpoint"),
+            Query(ask.rate_per_hour(telemetry.AUTH_FAILURES), "wrong credentials"),
+            Query(ask.rate_per_hour(telemetry.RATE_LIMITED), "too many requests"),
         ],
         Look(PER_HOUR, low=0),
     ),

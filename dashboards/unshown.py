@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dashboards.questions import Asked
+from exporter import telemetry
 from exporter.catalogue import money
 
 UNSHOWN: tuple[tuple[Asked, str], ...] = (
     (money.PERIOD_START, "when a period of the ledger begins: for alerts, which hold back as a period turns."),
+    (telemetry.CERTIFICATE_END, "until when a certificate is valid: for the alert; there is none without TLS."),
     (money.PERIOD_END, "when a period of the ledger ends: for alerts, which hold back as a period turns."),
 )

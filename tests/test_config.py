@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from exporter import commands, config, options, telemetry, yamlfile
+from exporter.backfill.options import BackfillOptions
 from exporter.catalogue import SCHEMA
 from exporter.config import Settings
 from exporter.options import OPTIONS, PREFIX, ConfigError, Flags, Option
@@ -626,6 +627,7 @@ OWN: Mapping[str, type[BaseModel]] = {
     "health": commands.HealthOptions,
     "indexes": commands.IndexesOptions,
     "demo": commands.DemoOptions,
+    "backfill": BackfillOptions,
 }
 
 
