@@ -45,8 +45,7 @@ history: venv-run tools-debian ## a Prometheus data folder with 30 days of the s
 test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -m "bulk and not slow" $(PARALLEL) $(PYTEST_ARGS) || test $$? -eq 5
-	$(BIN)/python -m coverage run -m pytest -m "not slow and not bulk" $(PARALLEL) $(PYTEST_ARGS)
-	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m pytest --cov --cov-report= -m "not slow and not bulk" $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/python -m coverage report
 	@$(BIN)/python -m tests.realtools
 

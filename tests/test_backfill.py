@@ -297,6 +297,7 @@ def test_the_helper_keeps_what_it_made(prometheus_tools: Tools, monkeypatch: pyt
     assert history(prometheus_tools, days=2, step_s=60, metric="orchestration_handoffs_total|up") == first
 
 
+@pytest.mark.slow
 async def test_the_seam_in_a_real_prometheus(
     start_prometheus: StartPrometheus, prometheus_tools: Tools, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from tests.dashhistory import BUDGETS, past, stored
 from tests.processes import Demo, Serving, until
 from tests.realtools import Prometheus, Tools
 
-pytestmark = [pytest.mark.bulk, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 HOUR_S, WEEK_S = 3_600.0, 7 * 86_400.0
 LABELS = 'job="orchestration-exporter",instance="exporter:10477"'
