@@ -29,9 +29,9 @@ from tools.bring import REPOSITORY, cache_folder, debian_folder, is_debian, prom
 
 T = TypeVar("T")
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
-WAIT_TIMEOUT_S = 30.0
+WAIT_TIMEOUT_S = 90.0
 POLL_S = 0.02
 NOT_RUN = "for want of "
 # beside pytest's own memory of failures, so that `make clean` takes it along

@@ -40,7 +40,7 @@ from tests.realtools import NOT_RUN
 from tests.sqlite_platform import PLATFORM, REPOSITORY, Child
 
 MODES = ("wal", "delete")
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 LOOK_S = 0.02
 NOBODY = 65534
 

@@ -33,7 +33,7 @@ from tests.test_web import Poller as FakePoller
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAM = (sys.executable, "-m", "exporter")
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 LOOK_S = 0.02
 DURATION = "must be a duration from 0s to 3660d: seconds, or text such as 500ms, 30s, 5m, 1h, 2d"
 MOMENT = "must be a time from 1970 to 2999: ISO 8601 such as 2026-11-21T17:40:00Z, or Unix seconds"

@@ -259,10 +259,10 @@ async def test_under_hot_polling_a_writer_is_never_locked_out(folder: Path, mode
             answer = said.read()
         assert writer.returncode == 0, answer
         shown = await polling.settled()
-        assert shown.total(HANDOFFS) == int(answer) > 100
+        assert shown.total(HANDOFFS) == int(answer) > 10
         assert shown.total(REWINDS) == 0
         assert polling.falls == []
-        assert polling.polls("success") > 20
+        assert polling.polls("success") > 2
 
 
 async def test_under_a_reader_that_takes_its_time_a_writer_would_be_locked_out(folder: Path) -> None:
