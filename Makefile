@@ -74,7 +74,7 @@ lock: ## write the lock files anew from pyproject.toml; UPGRADE=1 takes the newe
 	python=`tools/venv python`; "$$python" -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION); \
 	compile() { "$$folder/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) "$$@"; }; \
 	compile --group build --output-file requirements.lock; \
 	compile --extra dashboards --group build --group dev --constraint requirements.lock \
