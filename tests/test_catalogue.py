@@ -157,6 +157,9 @@ exporter_config_last_reload_successful                  gauge
 exporter_config_last_reload_success_timestamp_seconds   gauge
 exporter_http_requests_total                            counter    route code
 exporter_http_request_duration_seconds                  histogram  route
+exporter_auth_failures_total                            counter
+exporter_rate_limited_total                             counter
+exporter_tls_certificate_not_after_timestamp_seconds    gauge
 """
 
 DURATIONS = tuple(0.01 * 2**n for n in range(18))

@@ -342,7 +342,7 @@ def pins(lock: str) -> dict[str, str]:
         name, _, version = requirement.partition(" ;")[0].partition("==")
         if not version or not hashes or not all(each.startswith("--hash=sha256:") for each in hashes):
             raise ValueError(f"{requirement} has no hash")
-        found[name] = version.strip()
+        found[name.partition("[")[0]] = version.strip()  # an extra is no other package
     return found
 
 
