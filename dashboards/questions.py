@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from exporter.spec import Histogram, Metric
-from exporter.telemetry import Declaration
-
-Asked = Metric | Declaration
+from exporter import promql
+from exporter.promql import Asked
+from exporter.spec import Histogram
 
 FEW = 5
 """A share or a quantile of fewer events is left out."""
@@ -131,7 +130,7 @@ def _of(metric: Asked, vector: str, by: Sequence[str], how: str = "sum") -> str:
 
 
 def _known(metric: Asked, names: Iterable[str]) -> None:
-    if strangers := {*names} - {*_labels(metric), "le", "job", "instance"}:
+    if strangers := {*names} - {*promql.labels_of(metric), "le", *promql.TARGET_LABELS}:
         raise ValueError(f"{metric.name} has no label {', '.join(sorted(strangers))}")
 
 
@@ -140,19 +139,14 @@ def select(metric: Asked, ends: str = "", **where: str) -> str:
 
     ``where`` are further matchers: a value, or a regular expression behind `~`.
 
-    Raises: ValueError for a label that the metric has not.
+    Raises: PromqlError for a label that the metric has not, or a value that a closed label never takes.
     """
-    chosen = {name: f"~${name}" for name in ("job", "instance", *_labels(metric)) if name in VARIABLES} | where
-    _known(metric, where)
-    matchers = (f'{name}=~"{value[1:]}"' if value[:1] == "~" else f'{name}="{value}"' for name, value in chosen.items())
-    return f"{metric.name}{ends}{{{', '.join(matchers)}}}"
+    names = (*promql.TARGET_LABELS, *promql.labels_of(metric))
+    chosen = {name: f"~${name}" for name in names if name in VARIABLES} | where
+    return promql.matching(metric, ends, chosen)
 
 
 VARIABLES = ("job", "instance", "source", "project", "model")
-
-
-def _labels(metric: Asked) -> tuple[str, ...]:
-    return metric.labels if isinstance(metric, Declaration) else ("source", *metric.label_names)
 
 
 def without_variables(expr: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dashboards.questions import Asked
 from exporter import telemetry
 from exporter.catalogue import money
+from exporter.promql import Asked
 
 UNSHOWN: tuple[tuple[Asked, str], ...] = (
     (money.PERIOD_START, "when a period of the ledger begins: for alerts, which hold back as a period turns."),

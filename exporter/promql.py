@@ -13,7 +13,7 @@ need one period.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,11 +151,21 @@ def select(metric: Asked, part: Part = "", **where: str) -> Selector:
     """
     if (part != "") is not (_kind(metric) == "histogram"):
         raise PromqlError(f"{metric.name} is a {_kind(metric)}: part {part!r} does not go with that")
-    for name, value in where.items():
-        _check_matcher(metric, part, name, value)
+    text = matching(metric, part, where)
     if _is_of_ledger(metric) and where.get("period", "~")[:1] in ("~", "!", ""):
         raise PromqlError(f"{metric.name} needs one period: added up over several it counts the same money twice")
-    return Selector(metric, part, f"{metric.name}{part}{_matchers(where)}")
+    return Selector(metric, part, text)
+
+
+def matching(metric: Asked, part: str, where: Mapping[str, str]) -> str:
+    """The text of a selector, for who makes something else of it than `select` allows: a table by period.
+
+    Raises:
+        PromqlError: the metric has no such label, or its closed label never has that value.
+    """
+    for name, value in where.items():
+        _check_matcher(metric, part, name, value)
+    return f"{metric.name}{part}{_matchers(where)}"
 
 
 def quantile(level: float, histogram: Asked, window: str, *by: str, **where: str) -> Expr:
@@ -190,13 +200,13 @@ def _is_of_ledger(metric: Asked) -> bool:
     return metric.name.startswith("orchestration_ledger_") and "period" in labels_of(metric)
 
 
-def _check_label(metric: Asked, part: Part, name: str) -> None:
+def _check_label(metric: Asked, part: str, name: str) -> None:
     known = (*labels_of(metric), *TARGET_LABELS, *(("le",) if part == "_bucket" else ()))
     if name not in known:
         raise PromqlError(f"{metric.name} has no label {name}; it has {', '.join(labels_of(metric)) or 'none'}")
 
 
-def _check_matcher(metric: Asked, part: Part, name: str, value: str) -> None:
+def _check_matcher(metric: Asked, part: str, name: str, value: str) -> None:
     _check_label(metric, part, name)
     text = value.lstrip("!")
     if text[:1] == "~":
@@ -209,7 +219,7 @@ def _check_matcher(metric: Asked, part: Part, name: str, value: str) -> None:
         raise PromqlError(f"{name} of {metric.name} is never {text!r}; it is one of {', '.join(closed)}")
 
 
-def _matchers(where: dict[str, str]) -> str:
+def _matchers(where: Mapping[str, str]) -> str:
     found = []
     for name, value in where.items():
         sign = next((each for each in _SIGNS if value.startswith(each)), "")
