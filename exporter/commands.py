@@ -27,11 +27,11 @@ from exporter.options import (
     STORAGE_PATH,
     ConfigError,
     Flags,
-    Kind,
     Layers,
     Model,
     OperationError,
     Option,
+    of_command,
 )
 from exporter.settingtypes import DAY_S, Seconds, Url, moment, reachable
 from exporter.shown import Shown
@@ -107,13 +107,9 @@ class DemoOptions(Model):
     no_serve: bool = False
 
 
-def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) -> Option:
-    return Option(path, kind, flag, metavar, text, in_file=False)
-
-
-ONCE = (_own(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
+ONCE = (of_command(("once", "now"), "text", "--now", "TIME", "read as of this time, ISO 8601 or Unix seconds (now)"),)
 CHECK = (
-    _own(
+    of_command(
         ("check", "cardinality"), "bool", "--cardinality", "", "read everything, and forecast the samples of a scrape"
     ),
 )
@@ -121,23 +117,25 @@ EXPLAIN_METRIC = Option(
     ("explain", "metric"), metavar="METRIC{…}", help="a series: its name, and its labels in braces", in_file=False
 )
 EXPLAIN = (
-    _own(("explain", "source"), "text", "--source", "NAME", "the source, where there are several"),
-    _own(("explain", "now"), "text", "--now", "TIME", "the time, where there is no checkpoint (now)"),
+    of_command(("explain", "source"), "text", "--source", "NAME", "the source, where there are several"),
+    of_command(("explain", "now"), "text", "--now", "TIME", "the time, where there is no checkpoint (now)"),
 )
-HEALTH = (_own(("health", "url"), "text", "--url", "URL", "what to ask (/-/ready at the first listen address)"),)
-INDEXES = (_own(("indexes", "create"), "bool", "--create", "", "create what is missing: this writes the database"),)
+HEALTH = (of_command(("health", "url"), "text", "--url", "URL", "what to ask (/-/ready at the first listen address)"),)
+INDEXES = (
+    of_command(("indexes", "create"), "bool", "--create", "", "create what is missing: this writes the database"),
+)
 DEMO = (
-    _own(("demo", "history"), "text", "--history", "TIME", "the past to write first (30d)"),
-    _own(("demo", "speed"), "float", "--speed", "N", "divide the gaps between live events by this (1)"),
-    _own(("demo", "seed"), "int", "--seed", "N", "the same seed writes the same rows, but for times (1)"),
-    _own(
+    of_command(("demo", "history"), "text", "--history", "TIME", "the past to write first (30d)"),
+    of_command(("demo", "speed"), "float", "--speed", "N", "divide the gaps between live events by this (1)"),
+    of_command(("demo", "seed"), "int", "--seed", "N", "the same seed writes the same rows, but for times (1)"),
+    of_command(
         ("demo", "incident"),
         "text",
         "--incident",
         "NAME",
         "what goes wrong: model-outage, latency-creep, cost-spike, runaway-fanout or silence",
     ),
-    _own(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
+    of_command(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
 COMMAND_OPTIONS = (*ONCE, *CHECK, EXPLAIN_METRIC, *EXPLAIN, *HEALTH, *INDEXES, *DEMO, *backfilling.BACKFILL)
 

@@ -102,6 +102,11 @@ class Option:
         return PREFIX + "_".join(self.path).upper()
 
 
+def of_command(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) -> Option:
+    """An option of a single command, which has no place in the configuration file."""
+    return Option(path, kind, flag, metavar, text, in_file=False)
+
+
 CONFIG_FILE = Option(
     ("config", "file"), flag="--config.file", metavar="FILE", in_file=False, help="the YAML file of settings"
 )

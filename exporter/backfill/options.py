@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from exporter.options import Kind, Model, Option
+from exporter.options import Model, of_command
 from exporter.settingtypes import DAY_S, Seconds, moment
 
 
@@ -44,65 +44,53 @@ class BackfillOptions(Model):
     outage: Annotated[tuple[tuple[float, float], ...], BeforeValidator(_outages)] = ()
 
 
-def _own(path: tuple[str, str], kind: Kind, flag: str, metavar: str, text: str) -> Option:
-    return Option(path, kind, flag, metavar, text, in_file=False)
-
-
 BACKFILL = (
-    Option(
+    of_command(
         ("backfill", "output"),
         "text",
         "--output",
         "DIR",
         "an empty or new folder for a file a UTC day; - is stdout",
-        in_file=False,
     ),
-    Option(
+    of_command(
         ("backfill", "start"),
         "text",
         "--from",
         "TIME",
         "the first sample's time, ISO 8601 or Unix seconds",
-        in_file=False,
     ),
-    Option(
+    of_command(
         ("backfill", "to"),
         "text",
         "--to",
         "TIME",
         "the last sample's time (the exporter's first publish, else now)",
-        in_file=False,
     ),
-    _own(("backfill", "step"), "text", "--step", "TIME", "from one sample to the next (1m)"),
-    Option(
+    of_command(("backfill", "step"), "text", "--step", "TIME", "from one sample to the next (1m)"),
+    of_command(
         ("backfill", "metric"),
         "text",
         "--metric",
         "REGEX",
         "only the metrics whose whole name it matches",
-        in_file=False,
     ),
-    _own(
+    of_command(
         ("backfill", "promtool"), "text", "--promtool", "PATH", "make blocks of each day at once, in place of its file"
     ),
-    _own(("backfill", "source"), "text", "--source", "NAME", "the source, where there are several"),
-    Option(
-        ("backfill", "job"), "text", "--job", "NAME", "the label job that a scrape adds (orchestration)", in_file=False
-    ),
-    Option(
+    of_command(("backfill", "source"), "text", "--source", "NAME", "the source, where there are several"),
+    of_command(("backfill", "job"), "text", "--job", "NAME", "the label job that a scrape adds (orchestration)"),
+    of_command(
         ("backfill", "instance"),
         "text",
         "--instance",
         "HOST:PORT",
         "the label instance (localhost:10477)",
-        in_file=False,
     ),
-    Option(
+    of_command(
         ("backfill", "outage"),
         "list",
         "--outage",
         "FROM/TO",
         "a time without samples, in which up is 0; repeatable",
-        in_file=False,
     ),
 )
