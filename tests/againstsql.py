@@ -143,9 +143,7 @@ def once(database: Path, now: str, *, config: Path | None = None, as_nobody: boo
     command = [sys.executable, "-m", "exporter", "once", "--database", str(database), "--now", now]
     if config is not None:
         command += ["--config.file", str(config)]
-    # Nobody could write coverage's data either.
-    without = ("ORCHESTRATION_EXPORTER_", "COVERAGE_") if as_nobody else ("ORCHESTRATION_EXPORTER_",)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(without)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ORCHESTRATION_EXPORTER_")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     user: dict[str, object] = {"user": 65534, "group": 65534, "extra_groups": []} if as_nobody else {}
     done = subprocess.run(  # type: ignore[call-overload]

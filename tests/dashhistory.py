@@ -64,7 +64,7 @@ def _shown(database: Path, config: Path, moment: float) -> str:
         f"{at:%Y-%m-%dT%H:%M:%SZ}",
     ]
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment(covered=False), capture_output=True, text=True, check=True, timeout=120
+        command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=True, timeout=120
     )
     return done.stdout
 

@@ -46,10 +46,9 @@ def until(condition: Callable[[], Any], what: str, *, timeout_s: float = DEADLIN
     return found
 
 
-def environment(*, covered: bool) -> dict[str, str]:
-    """What a child process is given: nothing of ours; without ``covered`` it starts in half the time."""
-    without = ("ORCHESTRATION_EXPORTER_", *(() if covered else ("COVERAGE_",)))
-    return {key: value for key, value in os.environ.items() if not key.startswith(without)}
+def environment() -> dict[str, str]:
+    """What a child process is given: nothing of ours."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("ORCHESTRATION_EXPORTER_")}
 
 
 # ── the exporter as a process ────────────────────────────────────────────────────────────────────────────────
@@ -58,8 +57,7 @@ def environment(*, covered: bool) -> dict[str, str]:
 class Serving(AbstractContextManager["Serving"]):
     """A real `serve` process, that can be killed and started again on the same state.
 
-    ``settings`` go into its configuration file, ``prefix`` before its command. ``covered`` False where it is killed:
-    it would not write down what it covered.
+    ``settings`` go into its configuration file, ``prefix`` before its command.
     """
 
     def __init__(
@@ -69,13 +67,11 @@ class Serving(AbstractContextManager["Serving"]):
         settings: Mapping[str, object] = MappingProxyType({}),
         *,
         prefix: Sequence[str] = (),
-        covered: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.address = "127.0.0.1:0"
         self.process: subprocess.Popen[bytes] | None = None
-        self._covered = covered
         self.command = [*prefix, sys.executable, "-m", "exporter"]
         self._config = folder / "exporter.yml"
         given = {
@@ -102,7 +98,7 @@ class Serving(AbstractContextManager["Serving"]):
             self.process = subprocess.Popen(
                 command,
                 cwd=REPOSITORY,
-                env=environment(covered=self._covered),
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -185,7 +181,7 @@ class Demo(AbstractContextManager["Demo"]):
     def __init__(self, database: Path, *options: str) -> None:
         command = [sys.executable, "-m", "exporter.demo", str(database), "--stop-on-stdin-eof", *options]
         self._process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment(covered=False), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=REPOSITORY, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline().startswith(b"ready")

@@ -509,9 +509,6 @@ class Exporter(AbstractContextManager["Exporter"]):
         self.command += ["--storage.path", str(storage), "--web.listen-address", "127.0.0.1:0", *flags]
         own = "ORCHESTRATION_EXPORTER_"
         self.env = {**os.environ, f"{own}POLL_INTERVAL": "0.1", f"{own}NEW_SERIES_HOLD": "0", **(env or {})}
-        if prefix:
-            # another user cannot write what coverage.py would measure
-            self.env = {name: value for name, value in self.env.items() if not name.startswith("COVERAGE_")}
         self.falls: list[str] = []
         self._seen = Shown()
 

@@ -64,11 +64,9 @@ def save(checkpoint: Checkpoint, records: tuple[bytes, ...]) -> None:
 
 
 def start(script: str, *arguments: object, under: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    # where disks fail and fill up, those of coverage's files would, too
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.Popen(
         [*under, sys.executable, "-c", script, *map(str, arguments)],
-        env={**environment, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

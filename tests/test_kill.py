@@ -310,7 +310,7 @@ def test_fifty_kills(tmp_path: Path, mark: mmap.mmap, capsys: pytest.CaptureFixt
     """At random moments while the platform writes: at the end the totals are the rows', and nothing ever fell."""
     database, rng = tmp_path / "platform.db", random.Random(9)
     settings = {"poll_interval": 0.1, "new_series_hold": 0.3, "in_flight_timeout": "366d"}
-    serving = Serving(tmp_path / "exporter", database, settings, covered=False)
+    serving = Serving(tmp_path / "exporter", database, settings)
     serving.command = [sys.executable, "-c", MARKED % {"phases": PHASES}, str(tmp_path / "mark")]
     victim = Victim(serving, mark, rng)
     began = time.monotonic()
@@ -430,7 +430,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         for table in filter(str.strip, TABLES.split(";")):
             platform.ask(" ".join(table.split()))
         platform.ask("INSERT INTO orchestration_sessions (session_id, project_name) VALUES ('s', 'p')")
-        with Serving(folder / "exporter", database, settings, prefix=prefix, covered=False) as serving:
+        with Serving(folder / "exporter", database, settings, prefix=prefix) as serving:
             serving.start()
             for model, tokens in WITNESSES.items():
                 assert json.loads(platform.ask(" ".join(ROW.format(model=model, tokens=tokens).split()))) == []
