@@ -71,7 +71,6 @@ class Guard:
     def __init__(self, path: Path | None, *, telemetry: Telemetry, clients: Clients | None = None) -> None:
         self._path, self._telemetry = path, telemetry
         self._clients = clients or Clients()
-        self._stamp = _stamp((path,) if path else ())
         self._now = _made(path)
         self._stamp = _stamp(self._now.files)
         self._tell_end()
