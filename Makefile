@@ -15,7 +15,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
+.PHONY: help run up down e2e e2e-compose history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -32,6 +32,12 @@ ifdef DATABASE
 else
 	@exec $(BIN)/orchestration-exporter demo $(ARGS)
 endif
+
+up: ## the stack in Docker: exporter, Prometheus, Alertmanager, Grafana; DATABASE=path: on that database
+	@tools/stack up
+
+down: ## stop the stack; VOLUMES=1: and forget all it knows
+	@tools/stack down
 
 HISTORY = .run/history
 history: venv-run tools-debian ## a Prometheus data folder with 30 days of the simulated platform (ARGS: backfill's options)
@@ -56,6 +62,12 @@ test-slow: venv tools-debian
 	@if $(BIN)/python -m pytest -m slow --collect-only --quiet >/dev/null 2>&1 || test $$? -ne 5; then \
 	    exec $(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(PARALLEL) $(PYTEST_ARGS); \
 	else echo "no slow tests in this checkout"; fi
+
+e2e: venv tools-debian ## the provisioned Prometheus and Alertmanager for real, without Docker, on every version here
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_stack_real.py $(PYTEST_ARGS)
+
+e2e-compose: venv ## the stack in Docker for real, of images made here: needs root, docker, docker-compose, debootstrap
+	$(BIN)/python -m tests.composed $(ARGS)
 
 bench: venv ## measure what a scrape and a poll cost
 	$(BIN)/python -m bench $(ARGS)
