@@ -47,7 +47,14 @@ NOTIFICATIONS_FAILED = _declared(
     "integration",
 )
 
+FIRING = _declared(
+    "gauge",
+    "ALERTS",
+    "1 for each alert that is pending or firing, with its labels.",
+    *("alertname", "alertstate", "severity", "alert_group"),
+)
+
 DECLARATIONS = (
     *(UP, SAMPLES_SCRAPED, SCRAPES_TOO_LARGE, BODIES_TOO_LARGE, RULE_FAILURES, RULES_MISSED),
-    *(NOTIFICATIONS_DROPPED, ALERTMANAGERS, NOTIFICATIONS_FAILED),
+    *(NOTIFICATIONS_DROPPED, ALERTMANAGERS, NOTIFICATIONS_FAILED, FIRING),
 )

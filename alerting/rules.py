@@ -39,7 +39,7 @@ Dashboard = Literal[
 ]
 VARIABLES = ("job", "instance", "source", "project", "model")
 """The dashboards' variables: a link takes along those that the alert has."""
-_NAME = re.compile(rf"{PREFIX}(?:[A-Z][a-z0-9]+)+")
+_NAME = re.compile(rf"{PREFIX}(?:[A-Z][a-z0-9]*)+")
 _DURATION = re.compile(r"0s|(?:[1-9][0-9]*[smhd])+")
 _TEMPLATED = re.compile(r"\{\{|\}\}")
 
