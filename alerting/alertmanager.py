@@ -1,18 +1,20 @@
 """Alertmanager's configuration: the route tree, what inhibits what, mute windows and receivers, as data.
 
-What is made depends on the receivers (`receivers.yaml`, or a site's own file) and on the names of the tenants' labels
-(`thresholds.yaml`), and on nothing else. It is understood by Alertmanager 0.25 (Debian 12) and later, unless a site
-asks for what only later ones can.
+What is made depends on the receivers (`receivers.yaml`, or a site's own file), on the names of the tenants' labels
+(`thresholds.yaml`), and on what the alerts are about. It is understood by Alertmanager 0.25 (Debian 12) and later,
+unless a site asks for what only later ones can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from alerting.groups import alerts
+from alerting.groups.availability import WATCHDOG
 from alerting.receivers import DAYS, Email, MuteWindow, Receiver, Receivers, Slack, Smtp, Teams, Webhook
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -22,7 +24,6 @@ DEAD_MANS_SWITCH = "dead-mans-switch"
 INSTEAD = {"oncall": ("team",), "team": ("oncall",), "finance": ("team", "oncall"), "quality": ("team", "oncall")}
 """Who is told in place of somebody who is not configured, in this order."""
 
-WATCHDOG = "OrchestrationWatchdog"
 EXPORTER_DOWN, SOURCE_DOWN = "OrchestrationExporterDown", "OrchestrationSourceDown"
 QUALITY = ("handoffs", "sessions", "anomalies")
 """The alert groups whose warnings are read once a day."""
@@ -45,7 +46,7 @@ def config(receivers: Receivers, tenant_labels: Sequence[str]) -> Config:
         "templates": ["templates/*.tmpl"],
         **({"time_intervals": intervals} if intervals else {}),
         "route": _route(receivers, tenant_labels),
-        "inhibit_rules": inhibitions(tenant_labels),
+        "inhibit_rules": inhibitions(tenant_labels, {label for alert in alerts() for label in alert.of}),
         "receivers": _receivers(receivers),
     }
 
@@ -93,7 +94,7 @@ def _route(receivers: Receivers, tenant_labels: Sequence[str]) -> Config:
     routes = [
         {
             "receiver": DEAD_MANS_SWITCH if receivers.dead_mans_switch else NOBODY,
-            "matchers": [f'alertname="{WATCHDOG}"'],
+            "matchers": [f'alertname="{WATCHDOG.name}"'],
             **_timing("0s", "1m", "5m"),
         },
         {
@@ -146,15 +147,17 @@ def _interval(window: MuteWindow, time_zone: str) -> Config:
 # ── inhibition ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def inhibitions(tenant_labels: Sequence[str]) -> list[Config]:
+def inhibitions(tenant_labels: Sequence[str], about: Collection[str]) -> list[Config]:
     """What is not told while something graver is told of the same object; never a page.
+
+    ``about`` are the labels by which alerts name their objects: what has one is of another object than what has not.
 
     A label that both alerts lack is equal to Alertmanager: each rule therefore names one that the first must have.
     What is muted is not told when it ends, either: a page that was begun has to be ended.
     """
     place = ["job", "instance"]
     source = [*place, "source", *tenant_labels]
-    what = ["alert_group", *source, "project", "model", "budget"]
+    what = ["alert_group", *source, *sorted({*about} - {*source})]
     return [
         _inhibition([f'alertname="{EXPORTER_DOWN}"', 'instance!=""'], _LESS, place),
         _inhibition([f'alertname="{SOURCE_DOWN}"', 'source!=""'], _LESS, source),

@@ -96,10 +96,12 @@ class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
         async with self._client().post(f"{self.url}/api/v2/alerts", json=body) as response:
             assert response.status == 200, await response.text()
 
-    async def states(self) -> dict[frozenset[tuple[str, str]], str]:
-        """The state of each alert, `active` or `suppressed`, by its labels."""
-        async with self._client().get(f"{self.url}/api/v2/alerts") as response:
+    async def states(self, *matchers: str) -> dict[frozenset[tuple[str, str]], str]:
+        """The state of each alert that matches, `active` or `suppressed`, by its labels."""
+        filters = [("filter", matcher) for matcher in matchers]
+        async with self._client().get(f"{self.url}/api/v2/alerts", params=filters) as response:
             found = await response.json()
+            assert response.status == 200, found
         return {frozenset(each["labels"].items()): each["status"]["state"] for each in found}
 
     def _client(self) -> aiohttp.ClientSession:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from alerting import __main__ as command
 from alerting import alertmanager, receivers, thresholds
 from alerting.receivers import DAYS, MuteWindow, Receivers
 from tests.realalerts import amtool as run
@@ -238,9 +239,10 @@ def loose(rules: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def test_no_inhibition_hangs_on_labels_that_may_all_be_missing() -> None:
     """Two alerts without an instance are not of the same instance; and no page is ever muted."""
-    rules = alertmanager.inhibitions(TENANT_LABELS)
+    rules = alertmanager.inhibitions(TENANT_LABELS, ["source", "budget"])
 
     assert loose(rules) == []
+    assert rules[-1]["equal"] == ["alert_group", "job", "instance", "source", *TENANT_LABELS, "budget"]
     assert all(set(TENANT_LABELS) <= set(rule["equal"]) for rule in rules if "source" in rule["equal"])
     bad = {"source_matchers": ['severity="critical"'], "target_matchers": ['severity=~"critical"'], "equal": ["source"]}
     assert len(loose([bad])) == 2
@@ -261,3 +263,40 @@ def test_what_is_made_is_the_same_each_time_and_names_no_secret() -> None:
         "smtp_auth_password_file",
     }
     assert not re.search(r"^\s*(- )?(api_url|webhook_url|auth_password|smtp_auth_password|credentials):", text, re.M)
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_site_makes_its_own_of_its_receivers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written where it says, checked there, and nothing of its folder or of ours is touched."""
+    site, folder = tmp_path / "receivers.yaml", tmp_path / "alertmanager"
+    site.write_text(FULL)
+    folder.mkdir()
+    (folder / "theirs").write_text("")
+    asked = ["--receivers", str(site), "--to", str(folder)]
+
+    assert command.main([*asked, "--check"], tmp_path) == 1
+    assert command.main(asked, tmp_path) == 0
+    assert command.main([*asked, "--check"], tmp_path) == 0
+
+    made = alertmanager.files(receivers.parse(FULL), TENANT_LABELS)
+    there = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    assert there == {*made, Path("theirs")}
+    assert {path.name for path in tmp_path.iterdir()} == {"receivers.yaml", "alertmanager"}
+    assert "alertmanager.yml is missing: run python -m alerting" in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_used_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and nothing is written; so are half of a request and a folder that cannot be."""
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text("team: {email: {to: nobody}}")
+    good.write_text("")
+
+    assert command.main(["--receivers", str(bad), "--to", str(tmp_path / "out")]) == 2
+    assert re.fullmatch(r".*bad\.yaml: line 1: team\.email\.to\.0: 'nobody': must be .*\n", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+    assert command.main(["--receivers", str(good), "--to", str(good)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--receivers", str(good)])

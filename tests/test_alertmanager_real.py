@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -117,7 +118,8 @@ def suppressed(found: Mapping[frozenset[tuple[str, str]], str]) -> list[dict[str
 
 async def test_what_is_muted_and_what_is_not(alertmanager_tools: AlertTools, tmp_path: Path) -> None:
     """What something graver of the same object is told beside, and nothing else: tenants and sources apart."""
-    found = await states(alertmanager_tools, configured(tmp_path, OF_OLD), tmp_path / "run", len(MUTED))
+    rules = alertmanager.inhibitions(TENANT_LABELS, ("project", "model", "budget"))
+    found = await states(alertmanager_tools, configured(tmp_path, OF_OLD, rules), tmp_path / "run", len(MUTED))
 
     muted = suppressed(found)
     assert [each for each in MUTED if each not in muted] == []
@@ -159,6 +161,10 @@ SLOW = {
 }
 
 
+MATCHERS = [f"{name}={json.dumps(value)}" for name, value in sorted(SLOW.items())]
+"""What a silence of this alert holds for."""
+
+
 class Links(HTMLParser):
     """The links of a page, the elements it is made of, and its text."""
 
@@ -183,13 +189,14 @@ class Links(HTMLParser):
             self._link = ""
 
 
-def silenced(link: str) -> dict[str, str]:
-    """The labels that a link to a new silence is filled in with."""
+def silenced(link: str) -> list[str]:
+    """The matchers that a link to a new silence is filled in with."""
     head, _, filters = link.partition("?filter=")
     assert head == f"{EXTERNAL_URL}/#/silences/new"
     assert re.fullmatch(r"[\w%.~-]+", filters), filters
-    pairs = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', unquote(filters).removeprefix("{").removesuffix("}"))
-    return {name: re.sub(r"\\(.)", r"\1", value) for name, value in pairs}
+    text = unquote(filters)
+    assert text[0] + text[-1] == "{}"
+    return re.findall(r'\w+="(?:[^"\\]|\\.)*"', text)
 
 
 def can_teams(tools: AlertTools) -> bool:
@@ -227,6 +234,7 @@ async def test_everybody_is_told_with_numbers_and_links(alertmanager_tools: Aler
             await running.post(SLOW, annotations=ANNOTATIONS)
             await until(lambda: {path for path, _, _ in told.requests} == ways and mailbox.mails, "told")
             first = len(told.requests)
+            assert [dict(labels) for labels in await running.states(*MATCHERS)] == [SLOW]
             await running.post(SLOW, annotations=ANNOTATIONS, resolved=True)
             await until(lambda: len(told.requests) == 2 * first and len(mailbox.mails) == 2, "told that it ended")
 
@@ -298,7 +306,7 @@ def check_links(links: Mapping[str, str]) -> None:
     assert links["Dashboard"] == ANNOTATIONS["dashboard_url"]
     assert links["Query"].startswith("http://prom.example.com/graph?")
     assert links["All alerts"] == EXTERNAL_URL
-    assert silenced(links["Silence"]) == SLOW
+    assert sorted(silenced(links["Silence"])) == MATCHERS
 
 
 async def test_a_digest_offers_no_silence_and_shows_twenty(alertmanager_tools: AlertTools, tmp_path: Path) -> None:
