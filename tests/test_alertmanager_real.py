@@ -149,6 +149,8 @@ ANNOTATIONS = {
     "runbook_url": "https://docs.example.com/runbooks/OrchestrationSourceSlow",
     "dashboard_url": "https://grafana.example.com/d/orchestration-exporter?var-source=one",
 }
+EXTERNAL = {"grafana_url": "https://grafana.example.com", "runbooks_url": "https://docs.example.com"}
+"""Prometheus's external labels, which all alerts have and none is about."""
 SLOW = {
     "alertname": "OrchestrationSourceSlow",
     "severity": "warning",
@@ -231,11 +233,11 @@ async def test_everybody_is_told_with_numbers_and_links(alertmanager_tools: Aler
     async with Told() as told, Mailbox() as mailbox:
         config = configured(tmp_path, team(tmp_path, alertmanager_tools, told, mailbox))
         async with Alertmanager(alertmanager_tools, config, tmp_path / "run") as running:
-            await running.post(SLOW, annotations=ANNOTATIONS)
+            await running.post(SLOW | EXTERNAL, annotations=ANNOTATIONS)
             await until(lambda: {path for path, _, _ in told.requests} == ways and mailbox.mails, "told")
             first = len(told.requests)
-            assert [dict(labels) for labels in await running.states(*MATCHERS)] == [SLOW]
-            await running.post(SLOW, annotations=ANNOTATIONS, resolved=True)
+            assert [dict(labels) for labels in await running.states(*MATCHERS)] == [SLOW | EXTERNAL]
+            await running.post(SLOW | EXTERNAL, annotations=ANNOTATIONS, resolved=True)
             await until(lambda: len(told.requests) == 2 * first and len(mailbox.mails) == 2, "told that it ended")
 
     subject = f"[warning] {ANNOTATIONS['summary']} ({HOSTILE}, one, acme)"
@@ -244,7 +246,7 @@ async def test_everybody_is_told_with_numbers_and_links(alertmanager_tools: Aler
         check_teams(*told.at("/teams"))
     firing, resolved = told.at("/webhook")
     assert [firing["status"], resolved["status"]] == ["firing", "resolved"]
-    assert firing["alerts"][0]["labels"] == SLOW
+    assert firing["alerts"][0]["labels"] == SLOW | EXTERNAL
     assert firing["alerts"][0]["annotations"] == ANNOTATIONS
     [headers] = {head["Authorization"] for path, _, head in told.requests if path == "/webhook"}
     assert headers == "Bearer s3cret"
@@ -316,18 +318,19 @@ async def test_a_digest_offers_no_silence_and_shows_twenty(alertmanager_tools: A
         config = configured(tmp_path, settings)
         async with Alertmanager(alertmanager_tools, config, tmp_path / "run") as running:
             many = [alert("warning", "handoffs", "x", alertname=f"Orchestration{n}", model=f"m{n}") for n in range(23)]
-            await running.post(*many, annotations=ANNOTATIONS)
+            await running.post(*many, annotations={**ANNOTATIONS, "runbook_url": "docs/runbooks/X.md"})
             await until(lambda: told.at("/slack") and mailbox.mails, "told")
 
     text = told.at("/slack")[0]["attachments"][0]["text"]
     assert "Only 20 of 23 are shown." in text
-    assert text.count("|Runbook>") == 20
+    # where the external labels do not say where runbooks are, a path is no link
+    assert (text.count("Runbook: docs/runbooks/X.md"), text.count("|Dashboard>")) == (20, 20)
     assert "Silence" not in text
     assert str(mailbox.mails[0]["Subject"]) == "[warning, 23 alerts] The source cannot be read. (one, acme)"
     body = mailbox.mails[0].get_body(["html"])
     assert body is not None
     page = Links(body.get_content())
-    assert "Silence" not in page.links
+    assert page.links.keys() == {"Dashboard", "Query", "All alerts"}
     assert "Only 20 of 23 are shown." in page.text
 
 

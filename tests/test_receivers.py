@@ -9,6 +9,7 @@ import pytest
 
 from alerting import receivers
 
+MANUAL = Path(__file__).resolve().parent.parent / "docs" / "alerting.md"
 FULL = """\
 oncall:
   slack: {api_url_file: /run/secrets/slack, channel: "#oncall"}
@@ -49,6 +50,19 @@ def test_the_projects_own_file_configures_nobody() -> None:
     assert receivers.load() == receivers.parse("") == receivers.parse("{}")
     assert not receivers.load().people
     assert receivers.load().dead_mans_switch is None
+
+
+def test_the_manuals_example_is_taken_and_its_table_is_whole() -> None:
+    """docs/alerting.md: what is copied from it works, and every key of the file stands in it."""
+    text = MANUAL.read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+    found = receivers.parse(example)
+
+    assert list(found.people) == ["oncall", "team", "finance", "quality"]
+    models = (receivers.Slack, receivers.Teams, receivers.Email, receivers.Webhook, receivers.Receiver, receivers.Smtp)
+    names = {name for model in (*models, receivers.Receivers, receivers.MuteWindow) for name in model.model_fields}
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
 
 
 @pytest.mark.parametrize(
