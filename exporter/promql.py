@@ -29,6 +29,7 @@ _WINDOW = re.compile(r"(?:[1-9][0-9]*(?:ms|[smhdwy]))+|\$__(?:rate_interval|rang
 _RECORDED = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _SIGNS = {"!~": "!~", "!": "!=", "~": "=~"}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OVER_TIME = ("avg", "min", "max", "sum", "count", "last", "stddev", "present")
 
 
 class PromqlError(ValueError):
@@ -66,6 +67,10 @@ class Expr:
             raise PromqlError(f"{how}: {strangers[0]!r} is no label's name")
         names = f" {'by' if by else 'without'} ({', '.join(by or dropped)}) " if by or dropped else ""
         return Expr(f"{how}{names}({self.text})")
+
+    def over(self, how: str | float, window: str, step: str, offset: str = "") -> Expr:
+        """The expression's own course (a subquery, evaluated each ``step``) as one number: see `over_time`."""
+        return over_time(how, f"({self.text})[{_window(window)}:{_window(step)}]", offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,14 @@ class Selector:
             raise PromqlError(f"{self.metric.name} is a {_kind(self.metric)}: only its rate or increase means anything")
         return Expr(self.text)
 
+    def over(self, how: str | float, window: str, offset: str = "") -> Expr:
+        """The gauge's course over a window as one number: see `over_time`.
+
+        Raises:
+            PromqlError: the metric is no gauge, or the window is none.
+        """
+        return over_time(how, f"{self.value()}[{_window(window)}]", offset)
+
     def _over(self, function: str, window: str) -> Expr:
         if _kind(self.metric) == "gauge":
             raise PromqlError(f"{self.metric.name} is a gauge: it has no {function}")
@@ -138,6 +151,30 @@ class Recorded:
             if name not in (*TARGET_LABELS, *self.labels):
                 raise PromqlError(f"{self.name} has no label {name}; it has {', '.join(self.labels) or 'none'}")
         return Expr(f"{self.name}{_matchers(where)}")
+
+    def over(self, how: str | float, window: str, offset: str = "", **where: str) -> Expr:
+        """What was recorded in a window as one number: see `over_time`.
+
+        Raises:
+            PromqlError: a matcher is on a label that the rule has not, or the window is none.
+        """
+        return over_time(how, f"{self.select(**where)}[{_window(window)}]", offset)
+
+
+def over_time(how: str | float, series: str, offset: str = "") -> Expr:
+    """A range vector's course as one number: by name (`avg`, `min`, `max`, …), or a quantile by its level.
+
+    Raises:
+        PromqlError: there is no such function, the level is not between 0 and 1, or the offset is no window.
+    """
+    moved = f"{series} offset {_window(offset)}" if offset else series
+    if isinstance(how, str):
+        if how not in _OVER_TIME:
+            raise PromqlError(f"there is no {how}_over_time; there are {', '.join(_OVER_TIME)}")
+        return Expr(f"{how}_over_time({moved})")
+    if not 0 < how < 1:
+        raise PromqlError(f"a quantile over time lies between 0 and 1: {how}")
+    return Expr(f"quantile_over_time({how:g}, {moved})")
 
 
 def select(metric: Asked, part: Part = "", **where: str) -> Selector:

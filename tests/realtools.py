@@ -25,7 +25,15 @@ from typing import Any, NamedTuple, Self, TypeVar
 import aiohttp
 import yaml
 
-from tools.bring import REPOSITORY, cache_folder, debian_folder, is_debian, prometheus_3_folder
+from tools.bring import (
+    ALERTMANAGER,
+    REPOSITORY,
+    alertmanager_folder,
+    cache_folder,
+    debian_folder,
+    is_debian,
+    prometheus_3_folder,
+)
 
 T = TypeVar("T")
 
@@ -62,7 +70,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class AlertTools:
-    """One version of Alertmanager and the amtool that came with it."""
+    """One version of Alertmanager and the amtool beside it, which may be newer."""
 
     version: str
     alertmanager: Path
@@ -70,6 +78,11 @@ class AlertTools:
 
     def __str__(self) -> str:
         return f"alertmanager-{self.version}"
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version, to compare."""
+        return _release(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,7 @@ def alertmanager_versions() -> tuple[AlertTools, ...]:
             if _is_program(alertmanager) and _is_program(amtool):
                 version = _version(alertmanager)
                 found.setdefault(version, AlertTools(version, alertmanager, amtool))
-    return tuple(sorted(found.values(), key=lambda tools: _release(tools.version)))
+    return tuple(sorted(found.values(), key=lambda tools: tools.release))
 
 
 def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missing]:
@@ -119,9 +132,16 @@ def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missi
     return wanted or [Missing("Prometheus")]
 
 
-def wanted_alertmanager() -> list[AlertTools | Missing]:
-    """Return what a test with a real Alertmanager or amtool runs on."""
-    return [*alertmanager_versions()] or [Missing("Alertmanager")]
+def wanted_alertmanager(env: Mapping[str, str] = os.environ) -> list[AlertTools | Missing]:
+    """Return what a test with a real Alertmanager or amtool runs on: each version here, and what should be and is not.
+
+    What asks for Prometheus 3 asks for an Alertmanager of its day, too.
+    """
+    here = alertmanager_versions()
+    wanted: list[AlertTools | Missing] = [*here]
+    if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < _release(ALERTMANAGER) for t in here):
+        wanted.append(Missing("current Alertmanager"))
+    return wanted or [Missing("Alertmanager")]
 
 
 def are_required(env: Mapping[str, str] = os.environ) -> bool:
@@ -140,7 +160,7 @@ def free_port() -> int:
 def _folders(program: str) -> list[Path]:
     cached = cache_folder()
     on_path = shutil.which(program)
-    folders = [prometheus_3_folder(cached), debian_folder(cached) / "usr" / "bin"]
+    folders = [prometheus_3_folder(cached), alertmanager_folder(cached), debian_folder(cached) / "usr" / "bin"]
     return [*folders, Path(on_path).parent] if on_path else folders
 
 
