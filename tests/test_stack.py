@@ -16,7 +16,7 @@ import yaml
 import exporter
 from dashboards.board import PROVISIONED
 from exporter.backfill.options import BackfillOptions
-from tests.realtools import NOT_RUN, are_required
+from tests.realtools import Missing, cannot_run
 from tests.stackrules import (
     compose_breaches,
     datasource_breaches,
@@ -159,17 +159,17 @@ def test_what_is_measured_lasts_as_long_as_it_is_asked_for() -> None:
     assert seconds(flags["--storage.tsdb.retention.time"]) > 30 * DAY_S
 
 
+def succeeds(command: list[str]) -> bool:
+    """Whether a command ends well."""
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def composer() -> list[str]:
     """The command that knows compose files, if there is one."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        known = shutil.which(command[0])
-        if known and subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
-            return command
-    what = f"{NOT_RUN}docker-compose"
-    if are_required():
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
+    commands = (["docker", "compose"], ["docker-compose"])
+    there = [each for each in commands if shutil.which(each[0]) and succeeds([*each, "version"])]
+    return there[0] if there else cannot_run(Missing("docker-compose"))
 
 
 @pytest.mark.parametrize("profiles", ["", "demo"])
