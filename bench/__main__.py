@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from bench import books, live, logins, past, peer, publish, scan, scrape, writer
+from bench import books, live, logins, past, peer, publish, scan, scrape, tls, writer
 from bench.databases import folder
 from bench.figure import Figure
 from bench.scale import FULL, QUICK, Scale
@@ -27,6 +27,7 @@ BENCHES: Mapping[str, Callable[[Scale], Iterator[Figure]]] = {
     "peer": peer.measure,
     "writer": writer.measure,
     "logins": logins.measure,
+    "tls": tls.measure,
 }
 
 

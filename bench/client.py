@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,11 +20,12 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """One connection that is kept, one request at a time."""
+    """One connection that is kept, one request at a time; with a context over TLS, ``credentials`` in each request."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+    def __init__(self, port: int, *, context: ssl.SSLContext | None = None, credentials: str = "") -> None:
+        self._port, self._credentials = port, credentials
+        plain = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+        self._socket = context.wrap_socket(plain) if context else plain
         self._buffer = bytearray(1 << 16)
 
     def close(self) -> None:
@@ -40,7 +42,7 @@ class Client:
 
     def get(self, path: str, accept: str = TEXT, encoding: str = "identity") -> Answer:
         """Ask and read the answer whole. Raises: OSError."""
-        self._socket.sendall(request(self._port, path, accept, encoding))
+        self._socket.sendall(request(self._port, path, accept, encoding, self._credentials))
         size = 0
         while (end := self._buffer.find(b"\r\n\r\n", 0, size)) < 0:
             size += self._receive(size)
@@ -61,9 +63,10 @@ class Client:
         return received
 
 
-def request(port: int, path: str, accept: str = TEXT, encoding: str = "identity") -> bytes:
+def request(port: int, path: str, accept: str = TEXT, encoding: str = "identity", credentials: str = "") -> bytes:
     """A GET as Prometheus writes it."""
-    headers = f"Accept: {accept}\r\nAccept-Encoding: {encoding}\r\nUser-Agent: Prometheus/3.16.0\r\n"
+    who = f"Authorization: {credentials}\r\n" if credentials else ""
+    headers = f"{who}Accept: {accept}\r\nAccept-Encoding: {encoding}\r\nUser-Agent: Prometheus/3.16.0\r\n"
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}\r\n".encode()
 
 

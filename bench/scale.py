@@ -19,6 +19,7 @@ class Scale:
     samples: int = 25_000
     series: int = 100_000
     scrapes: int = 300
+    guarded_scrapes: int = 1_000
     scrapers: int = 100
     scrapes_each: int = 4
     crowds: int = 3
@@ -43,6 +44,7 @@ QUICK = Scale(
     ledger_entries=10_000,
     series=20_000,
     scrapes=50,
+    guarded_scrapes=50,
     scrapes_each=2,
     crowds=1,
     polls=5,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from multiprocessing.connection import Connection
+from pathlib import Path
 from statistics import median
 
 from aiohttp import web
@@ -24,7 +25,10 @@ from exporter.gauges import Health
 from exporter.publisher import Publisher
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
+from exporter.web import tls, webconfig
 from exporter.web.app import make_app
+from exporter.web.connections import LIMITS, Site
+from exporter.web.security import Guard
 
 _PATH = "/metrics"
 
@@ -166,31 +170,52 @@ class _Stub:
 
 def serve_exporter(connection: Connection, samples: int) -> None:
     """The real application over a real publication of so many samples, until the connection closes."""
+    asyncio.run(_serve_exporter(connection, samples, None))
+
+
+def serve_guarded(connection: Connection, samples: int, config_file: Path) -> None:
+    """The same, with this web configuration."""
+    asyncio.run(_serve_exporter(connection, samples, config_file))
+
+
+async def _serve_exporter(connection: Connection, samples: int, config_file: Path | None) -> None:
     state = filled(samples)
     publisher = Publisher(SCHEMA, Rules(), "default", {})
     publisher.note(state)
     publisher.show(state, 1.7e9)
     stub = _Stub(publisher.publish(Health(True, time.time(), 0)))
     telemetry = Telemetry({"default": {}}, now=time.time())
-    app = make_app(settings=WebSettings(), poller=stub, telemetry=telemetry, reload=lambda: "")
-    asyncio.run(_serve(app, connection))
+    guard = Guard(config_file, telemetry=telemetry)
+    app = make_app(settings=WebSettings(), poller=stub, telemetry=telemetry, reload=lambda: "", guard=guard)
+    runner = web.AppRunner(app, **LIMITS)
+    await runner.setup()
+    site = Site(runner, "127.0.0.1", 0, context=guard.context(), secured=guard.headers())
+    await _serve(runner, site, connection)
 
 
-def serve_bare(connection: Connection, body: bytes) -> None:
-    """An application that answers with these bytes, until the connection closes."""
+def serve_bare(connection: Connection, body: bytes, config_file: Path | None = None) -> None:
+    """An application that answers with these bytes, until the connection closes; over the TLS of that file, if any."""
+    asyncio.run(_serve_bare(connection, body, config_file))
+
+
+async def _serve_bare(connection: Connection, body: bytes, config_file: Path | None) -> None:
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    headers |= {"Content-Encoding": "gzip"} if body.startswith(b"\x1f\x8b") else {}
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=body, headers=headers)
 
     app = web.Application()
     app.router.add_get(_PATH, answer)
-    asyncio.run(_serve(app, connection))
-
-
-async def _serve(app: web.Application, connection: Connection) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    wanted = webconfig.read(config_file).tls_server_config if config_file else None
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=tls.context(wanted) if wanted else None)
+    await _serve(runner, site, connection)
+
+
+async def _serve(runner: web.AppRunner, site: web.BaseSite, connection: Connection) -> None:
+    await site.start()
     connection.send(runner.addresses[0][1])
     await asyncio.to_thread(connection.poll, None)
     await runner.cleanup()

@@ -40,9 +40,9 @@ class Command:
 
 
 _ALL = (known.CONFIG_FILE, known.LOG_LEVEL, known.LOG_FORMAT)
-_WHERE = (known.LISTEN_ADDRESS, known.EXTERNAL_URL, known.ROUTE_PREFIX)
+_WHERE = (known.LISTEN_ADDRESS, known.EXTERNAL_URL, known.ROUTE_PREFIX, known.WEB_CONFIG_FILE)
 _WEB = (
-    *(*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.WEB_CONFIG_FILE, known.ALLOW_OPEN),
+    *(*_WHERE, known.TELEMETRY_PATH, known.ENABLE_LIFECYCLE, known.ALLOW_OPEN),
     *(known.STORAGE_PATH, known.REBUILD_LEDGER),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -326,10 +327,14 @@ def config_schema(call: Call) -> int:
 def health(call: Call) -> int:
     """Ask a running exporter whether it is ready."""
     settings, options = call.settings(), call.own(HealthOptions, HEALTH)
-    url = options.url or _own_url(settings)
+    url, context = (options.url, None) if options.url else _own_address(settings)
     parts = urlsplit(url)
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=_HEALTH_TIMEOUT_S)
+    host, port, timeout_s = parts.hostname or "", parts.port, _HEALTH_TIMEOUT_S
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=timeout_s)
+    )
     try:
         connection.request("GET", parts.path if parts.path.strip("/") else "/-/ready")
         code = connection.getresponse().status
@@ -342,11 +347,16 @@ def health(call: Call) -> int:
     return 0
 
 
-def _own_url(settings: Settings) -> str:
-    address = settings.web.listen_address[0]
+def _own_address(settings: Settings) -> tuple[str, ssl.SSLContext | None]:
+    """Where and how a server with these settings is asked on its own machine."""
+    from exporter.web import tls, webconfig
+
+    address, file = settings.web.listen_address[0], settings.web.config_file
     if address.endswith(":0"):
         raise ConfigError(LISTEN_ADDRESS.flag, address, "only the server knows its port: give --url")
-    return f"http://{reachable(address)}{settings.web.prefix}/-/ready"
+    wanted = webconfig.read(file).tls_server_config if file else None
+    scheme, context = ("https", tls.asking(wanted)) if wanted else ("http", None)
+    return f"{scheme}://{reachable(address)}{settings.web.prefix}/-/ready", context
 
 
 def demo(call: Call) -> int:

@@ -87,11 +87,11 @@ class Reloader:
         try:
             read = self._load()
         except ConfigError as exc:
-            self._telemetry.reloaded(successful=False, now=time.time())
+            self._telemetry.reloaded("configuration", successful=False, now=time.time())
             log.error("configuration is wrong, the old one stays", error=str(exc))
             return str(exc)
         self._follow(read.model_copy(update={name: getattr(self._settings, name) for name in _FIXED}))
-        self._telemetry.reloaded(successful=True, now=time.time())
+        self._telemetry.reloaded("configuration", successful=True, now=time.time())
         if waiting := ",".join(self._waiting(read)):
             log.warning("a restart is needed to apply all of the configuration", waiting=waiting)
         return ""

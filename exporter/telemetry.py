@@ -238,7 +238,8 @@ class Telemetry:
         self._process = _Process()
         self.follow(sources)
         self._families[BUILD_INFO].add(__version__, platform.python_version())
-        self.reloaded(successful=True, now=now)
+        self._unusable: set[str] = set()
+        self.reloaded("configuration", successful=True, now=now)
 
     def follow(self, sources: Mapping[str, Mapping[str, str]]) -> None:
         """These are the sources from now on: the series of others go, those of new ones are born at 0."""
@@ -312,10 +313,14 @@ class Telemetry:
         """Count a failure to save the state."""
         self._families[CHECKPOINT_FAILURES].add()
 
-    def reloaded(self, *, successful: bool, now: float) -> None:
-        """Note that the configuration was read at Unix time ``now``, or could not be."""
-        self._families[RELOAD_SUCCESSFUL].add(amount=float(successful))
-        if successful:
+    def reloaded(self, part: str, *, successful: bool, now: float) -> None:
+        """Note that this part of the configuration was read at Unix time ``now``, or could not be.
+
+        As long as one part cannot be used, the last reading did not succeed, whatever is read of the others.
+        """
+        (self._unusable.discard if successful else self._unusable.add)(part)
+        self._families[RELOAD_SUCCESSFUL].add(amount=float(not self._unusable))
+        if not self._unusable:
             self._families[RELOAD_TIMESTAMP].add(amount=now)
 
     def requested(self, route: str, code: int, *, duration_s: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as cli
-from bench import books, live, peer, publish, scan, scrape, writer
+from bench import books, live, logins, peer, publish, scan, scrape, tls, writer
 from bench.databases import Platform, database
 from bench.figure import Figure, percentile
 from bench.scale import QUICK
@@ -28,6 +28,7 @@ TINY = replace(
     samples=300,
     series=300,
     scrapes=3,
+    guarded_scrapes=3,
     scrapers=5,
     polls=1,
     warm_polls=0,
@@ -154,6 +155,8 @@ def test_a_database_is_made_once_and_has_what_it_says() -> None:
         (live.measure_idle, 1),
         (live.measure, 2),
         (writer.measure, 4),
+        (logins.measure, 1),
+        (tls.measure, 2),
     ],
 )
 def test_it_measures(measure: object, figures: int) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import base64
 import datetime
 import random
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -21,16 +24,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from exporter import cli
+from exporter.catalogue import SCHEMA
 from exporter.config import WebSettings
 from exporter.exposition import Format
 from exporter.options import ConfigError
 from exporter.telemetry import Telemetry
-from exporter.web import connections
+from exporter.web import connections, overview, security
 from exporter.web.app import make_app
 from exporter.web.connections import LIMITS, Site
 from exporter.web.limits import Clients
 from exporter.web.security import Guard
-from exporter.web.webconfig import read
+from exporter.web.webconfig import WebConfig, read
 from tests.test_web import HEALTHY, Poller, publication
 
 HASH = bcrypt.hashpw(b"right", b"$2b$04$abcdefghijklmnopqrstuu").decode()  # the same in every process
@@ -157,13 +162,15 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(folder: Path, text: str = "", *, a_minute: int = 100_000) -> AsyncIterator[Running]:
+async def serving(
+    folder: Path, text: str = "", *, a_minute: int = 100_000, series: int = 20_000
+) -> AsyncIterator[Running]:
     """Serve with this web configuration."""
     path = folder / "web.yml"
     path.write_text(text)
     telemetry = Telemetry({"a": {}, "b": {}}, now=1.0)
     guard = Guard(path, telemetry=telemetry, clients=Clients(a_minute))
-    poller = Poller(single={"a": publication(1), "b": publication(3)}, publication=publication(20_000), shown=HEALTHY)
+    poller = Poller(single={"a": publication(1), "b": publication(3)}, publication=publication(series), shown=HEALTHY)
     reloads: list[str] = []
     app = make_app(
         settings=WebSettings(enable_lifecycle=True),
@@ -193,6 +200,8 @@ def client(folder: Path, *, certificate: str = "", **versions: ssl.TLSVersion) -
 
 
 TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
+
+MUTUAL = TLS + "  client_ca_file: ca.crt\n  client_auth_type: RequireAndVerifyClientCert\n"
 
 # ── the file, key by key ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -360,6 +369,103 @@ async def test_a_swapped_certificate_is_served_at_the_next_handshake(folder: Pat
 
     assert (first, second, third) == ("first.example", "second.example", "second.example")
     assert b"config_last_reload_successful 0.0" in text
+
+
+@pytest.mark.parametrize("text", ["", TLS, TLS + "  min_version: TLS13\n", MUTUAL])
+@pytest.mark.usefixtures("logs_as_before")
+async def test_health_asks_as_the_web_configuration_has_it(folder: Path, text: str) -> None:
+    """With TLS, users and client certificates: the settings of the server are enough to ask whether it is ready."""
+    async with serving(folder, text + WHOLE) as running:
+        settings = ("--web.listen-address", f"127.0.0.1:{running.port}", "--web.config.file", str(running.path))
+        code = await asyncio.to_thread(cli.run, ["health", *settings], {}, SCHEMA)
+
+    assert code == 0
+
+
+@pytest.mark.usefixtures("logs_as_before")
+async def test_health_says_that_a_certificate_is_wanted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the server's own is none that its authority of clients has signed, and an address is given alone."""
+    (folder / "ca.crt").write_bytes(pem(authority("others").certificate))
+    async with serving(folder, MUTUAL) as running:
+        settings = ("--web.listen-address", f"127.0.0.1:{running.port}", "--web.config.file", str(running.path))
+        codes = [
+            await asyncio.to_thread(cli.run, ["health", *more], {}, SCHEMA)
+            for more in (settings, ("--url", f"https://127.0.0.1:{running.port}/"))
+        ]
+
+    told = [line for line in capsys.readouterr().err.splitlines() if "orchestration-exporter: error" in line]
+    pairs = list(zip(told, ("-/ready", ""), strict=True))
+    assert codes == [1, 1]
+    assert [f"https://127.0.0.1:{running.port}/{path}: no answer: " in line for line, path in pairs] == [True, True]
+    assert "CERTIFICATE_VERIFY_FAILED" in told[1]
+
+
+# ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gauge(telemetry: Telemetry) -> float:
+    """Return `config_last_reload_successful`."""
+    found = re.search(rb"successful (\d\.\d)\n", telemetry.render(Format.TEXT))
+    assert found is not None
+    return float(found[1])
+
+
+async def test_a_reload_of_the_main_file_hides_no_broken_web_file(folder: Path) -> None:
+    """It is 0 until every part of the configuration can be used again."""
+    async with serving(folder, WHOLE) as running:
+        running.path.write_text("nonsense: 1\n")
+        await running.ask("/")
+        broken = gauge(running.telemetry)
+        running.telemetry.reloaded("configuration", successful=True, now=2.0)
+        still = gauge(running.telemetry)
+        running.telemetry.reloaded("configuration", successful=False, now=3.0)
+        running.path.write_text(WHOLE)
+        await running.ask("/")
+        other = gauge(running.telemetry)
+        running.telemetry.reloaded("configuration", successful=True, now=4.0)
+        text = running.telemetry.render(Format.TEXT)
+
+    assert (broken, still, other, gauge(running.telemetry)) == (0.0, 0.0, 0.0, 1.0)
+    assert b"config_last_reload_success_timestamp_seconds 4.0" in text
+
+
+@pytest.mark.parametrize("name", ["web.yml", "scraper"])
+def test_a_change_while_the_files_are_read_is_seen_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It needs no further change to be found."""
+    (folder / "web.yml").write_text(WHOLE)
+    guard = Guard(folder / "web.yml", telemetry=(telemetry := Telemetry({}, now=1.0)))
+    (folder / "web.yml").write_text(WHOLE + "# changed\n")
+    made = security._made
+
+    def slowly(config: WebConfig) -> Any:
+        found = made(config)
+        (folder / name).write_text("broken")
+        return found
+
+    monkeypatch.setattr(security, "_made", slowly)
+    guard.follow()
+    first = gauge(telemetry)
+    monkeypatch.setattr(security, "_made", made)
+    guard.follow()
+    guard.close()
+
+    assert (first, gauge(telemetry)) == (1.0, 0.0)
+
+
+def test_a_file_that_is_named_before_it_is_there_is_waited_for(folder: Path) -> None:
+    """The order in which they are put into place does not matter."""
+    (folder / "web.yml").write_text(WHOLE)
+    guard = Guard(folder / "web.yml", telemetry=(telemetry := Telemetry({}, now=1.0)))
+    (folder / "web.yml").write_text(WHOLE.replace("token_file: scraper", "token_file: newer"))
+    guard.follow()
+    before = gauge(telemetry)
+    (folder / "newer").write_text("n" * 20)
+    guard.follow()
+    guard.close()
+
+    assert (before, gauge(telemetry)) == (0.0, 1.0)
 
 
 # ── roles ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -583,6 +689,44 @@ async def _until_closed(reader: asyncio.StreamReader) -> bool:
     with suppress(ConnectionError):
         await reader.read()
     return reader.at_eof() or reader.exception() is not None
+
+
+@pytest.mark.parametrize("text", ["", TLS])
+@pytest.mark.parametrize("path, series", [("/", 1), ("/metrics", 100_000)])
+async def test_who_does_not_read_is_left(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, series: int, text: str
+) -> None:
+    """Pages and metrics alike are sent for so long, and then the connection is closed."""
+    lost, closed = connections.Connection.connection_lost, asyncio.Event()
+    monkeypatch.setattr(connections.Connection, "connection_lost", lambda *given: (lost(*given), closed.set()))
+    monkeypatch.setattr(connections, "SEND_S", 0.3)
+    monkeypatch.setattr(overview, "page", lambda *_, **__: "x" * 8_000_000)
+    async with serving(folder, text, series=series) as running:
+        reader, writer = await hesitant(running.port, client(folder) if text else None)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await asyncio.wait_for(closed.wait(), 10)
+        taken = await asyncio.wait_for(_taken(reader), 10)
+        writer.close()
+
+    assert 0 < taken < 7_000_000
+
+
+async def hesitant(port: int, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, with buffers that take next to nothing before somebody reads."""
+    connected = socket.socket()
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    connected.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
+    name = "first.example" if context else None
+    return await asyncio.open_connection(sock=connected, ssl=context, server_hostname=name, limit=1_000)
+
+
+async def _taken(reader: asyncio.StreamReader) -> int:
+    size = 0
+    with suppress(ConnectionError, ssl.SSLError):
+        while got := len(await reader.read(100_000)):
+            size += got
+    return size
 
 
 async def test_there_are_so_many_connections_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

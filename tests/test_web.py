@@ -21,6 +21,7 @@ from exporter.exposition import Exposition, Format, Publication
 from exporter.spec import Counter, Label
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
+from exporter.web import connections
 from exporter.web.app import make_app
 
 OURS = logging.getLogger("exporter")
@@ -124,7 +125,7 @@ async def site(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await connections.Site(runner, "127.0.0.1", 0, context=None, secured={}).start()
         async with ClientSession(auto_decompress=False) as client:
             yield Site(client, runner.addresses[0][1], poller, telemetry)
     finally:

@@ -1,7 +1,6 @@
 """The HTTP face: routes, answers, and what each request costs.
 
-A scrape sends bytes that are there already, and appends the process's own metrics. The long body is written
-as it is, in a piece of its own: joining it to anything copies it, which takes as long as sending it.
+A scrape sends bytes that are there already, and appends the process's own metrics.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from exporter.negotiation import accepts_gzip, negotiate
 from exporter.spec import Metric
 from exporter.telemetry import Telemetry
 from exporter.view import SourceStatus
-from exporter.web.connections import Connection
+from exporter.web.connections import Connection, sent
 from exporter.web.pages import Pages, Windows
 from exporter.web.security import NOTHING_FROM_ELSEWHERE, PRINCIPAL, Guard, source_of
 
@@ -35,8 +34,6 @@ log = logs.get(__name__)
 _PLAIN = "text/plain; charset=utf-8"
 _OTHER = "other"
 _KEPT = ("Allow", "Location", "WWW-Authenticate", "Retry-After")
-_SEND_S = 60.0
-"""How long a client may take to read an answer of any size."""
 
 
 class Edition(Protocol):
@@ -228,7 +225,7 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
         **({"Content-Encoding": "gzip"} if gzip else {}),
     }
     response = web.StreamResponse(headers=headers)
-    if request.method == "GET" and await _sent(request, response, body, tail):
+    if request.method == "GET" and await sent(request, response, body, tail):
         edition.note_served()
     return response
 
@@ -248,26 +245,6 @@ def _wanted_source(request: web.Request) -> str | None:
     if wanted and wanted[0] not in known:
         raise web.HTTPNotFound(reason=f"no such source: there is {', '.join(known)}")
     return wanted[0] if wanted else None
-
-
-async def _sent(request: web.Request, response: web.StreamResponse, body: bytes, tail: bytes) -> bool:
-    """Send it; whether the system took all of it while the client was still there."""
-    try:
-        if request.transport is not None:
-            # a drain then waits for the last byte; asyncio's TLS would wait for ever at a limit of 0, which it is at
-            high = 1 if request.transport.get_extra_info("sslcontext") else 0
-            request.transport.set_write_buffer_limits(high, 0)
-        async with asyncio.timeout(_SEND_S):
-            await response.prepare(request)
-            await response.write(body)
-            await response.write_eof(tail)
-    except ConnectionError:
-        return False
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        return False
-    return request.transport is not None and not request.transport.is_closing()
 
 
 # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""What a connection may take: so many at once, so long for a request, so much in its headers."""
+"""What a connection may take: so many at once, so long for a request and to read an answer, so much in its headers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MAX_CONNECTIONS = 1_000
 HANDSHAKE_S = 10.0
 REQUEST_S = 10.0
 """How long a client may take to send a request line and headers."""
+SEND_S = 60.0
+"""How long a client may take to read an answer of any size."""
 KEPT_ALIVE_S = 180.0
 LIMITS: Mapping[str, Any] = {
     "max_line_size": 8_190,
@@ -29,18 +31,22 @@ logging.getLogger("exporter.web.refused").setLevel(logging.CRITICAL)  # what str
 
 
 class Connection(RequestHandler):
-    """A connection that is closed when its client takes too long to say what it wants."""
+    """A connection that is closed when its client takes too long to say what it wants, or to read what it gets."""
 
-    __slots__ = ("_deadline", "_open", "_secured")
+    __slots__ = ("_deadline", "_open", "_secured", "_unread")
 
     def __init__(self, server: Any, opened: set[Connection], headers: Mapping[str, str]) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **LIMITS)
         self._open, self._secured = opened, headers
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it, or close it if there are too many."""
         super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            # writing then waits for the last byte; asyncio's TLS would wait for ever at a limit of 0, which it is at
+            transport.set_write_buffer_limits(1 if transport.get_extra_info("sslcontext") else 0, 0)
         self._open.add(self)
         if len(self._open) > MAX_CONNECTIONS and self.transport is not None:
             self.transport.abort()
@@ -50,7 +56,23 @@ class Connection(RequestHandler):
         """Forget it."""
         self._open.discard(self)
         self.begun()
+        self._read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read what was sent, for so long."""
+        super().pause_writing()
+        self._unread = asyncio.get_running_loop().call_later(SEND_S, self._end)
+
+    def resume_writing(self) -> None:
+        """It has read all of it."""
+        self._read()
+        super().resume_writing()
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         """Give a request so long from its first byte; the middleware says when it is whole."""
@@ -59,7 +81,7 @@ class Connection(RequestHandler):
         super().data_received(data)
 
     def _arm(self) -> None:
-        self._deadline = asyncio.get_running_loop().call_later(REQUEST_S, self._late)
+        self._deadline = asyncio.get_running_loop().call_later(REQUEST_S, self._end)
 
     def begun(self) -> None:
         """The headers are there."""
@@ -67,8 +89,7 @@ class Connection(RequestHandler):
             self._deadline.cancel()
             self._deadline = None
 
-    def _late(self) -> None:
-        self._deadline = None
+    def _end(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
@@ -81,6 +102,21 @@ class Connection(RequestHandler):
         if isinstance(answer, web.Response):
             answer.content_type, answer.text = "text/plain", "no request that can be answered\n"
         return answer
+
+
+async def sent(request: web.Request, response: web.StreamResponse, body: bytes, tail: bytes) -> bool:
+    """Send an answer in two pieces; whether the system took all of it while the client was still there.
+
+    A long body goes as it is: joining it to anything copies it, which takes as long as sending it. asyncio's TLS takes
+    a piece of any length without waiting, and waits for what is left of it with the next one: ``tail`` is not empty.
+    """
+    try:
+        await response.prepare(request)
+        await response.write(body)
+        await response.write_eof(tail)
+    except ConnectionError:
+        return False
+    return request.transport is not None and not request.transport.is_closing()
 
 
 class Site(web.TCPSite):

@@ -13,6 +13,7 @@ from exporter.config import WebSettings
 from exporter.spec import Metric
 from exporter.view import Lately, Seen, SourceStatus, Timeline
 from exporter.web import docs, frame, overview, timeline
+from exporter.web.connections import sent
 from exporter.web.security import source_of
 
 
@@ -56,7 +57,7 @@ class Pages:
         self._windows = windows
         self._metrics = metrics
 
-    async def overview(self, request: web.Request) -> web.Response:
+    async def overview(self, request: web.Request) -> web.StreamResponse:
         """The page at `/`. With `?refresh=off` it stays as it is."""
         only = source_of(request)
         windows = await self._of_sources(only)
@@ -69,26 +70,30 @@ class Pages:
             links=self._links(),
             refreshes=refreshes,
         )
-        return _answer(200, text, **({"Refresh": str(overview.REFRESH_S)} if refreshes else {}))
+        return await _answer(request, 200, text, **({"Refresh": str(overview.REFRESH_S)} if refreshes else {}))
 
-    async def session(self, request: web.Request) -> web.Response:
+    async def session(self, request: web.Request) -> web.StreamResponse:
         """The page of one session, of the source that `?source=` names or of whichever has it."""
         key, source = request.match_info["id"], request.query.get("source")
         windows = [window for window in await self._of_sources(source_of(request)) if source in (None, window.name)]
+        return await _answer(request, *await self._found(key, windows, source))
+
+    async def _found(self, key: str, windows: Sequence[Window], source: str | None) -> tuple[int, str]:
+        """The code and the page of a session, as these windows see it."""
         if not windows:
-            return self._absent(404, "No such source", f"There is no source called {source}.")
+            return 404, self._absent("No such source", f"There is no source called {source}.")
         seen = await asyncio.gather(*(window.timeline(key) for window in windows))
         for window, found in zip(windows, seen, strict=True):
             if found.value is not None:
-                return _answer(200, self._timeline(found.value, window.name))
+                return 200, self._timeline(found.value, window.name)
         if all(found.fresh for found in seen):
-            return self._absent(404, "No such session", "Nothing in the tables names a session of this id.")
-        return self._absent(503, "Cannot look now", "A source that may have this session cannot be read now.")
+            return 404, self._absent("No such session", "Nothing in the tables names a session of this id.")
+        return 503, self._absent("Cannot look now", "A source that may have this session cannot be read now.")
 
-    async def docs(self, _request: web.Request) -> web.Response:
+    async def docs(self, request: web.Request) -> web.StreamResponse:
         """The page of what the metrics mean."""
         links = self._links(self._home)
-        return _answer(200, docs.page(self._metrics, now=time.time(), home=self._home, links=links))
+        return await _answer(request, 200, docs.page(self._metrics, now=time.time(), home=self._home, links=links))
 
     async def close(self, _app: web.Application) -> None:
         """End what is being read for pages."""
@@ -102,9 +107,9 @@ class Pages:
     def _timeline(self, found: Timeline, source: str) -> str:
         return timeline.page(found, source=source, now=time.time(), home=self._home, links=self._links(self._home))
 
-    def _absent(self, code: int, title: str, said: str) -> web.Response:
+    def _absent(self, title: str, said: str) -> str:
         links = self._links(self._home)
-        return _answer(code, timeline.absent(title=title, said=said, home=self._home, links=links, now=time.time()))
+        return timeline.absent(title=title, said=said, home=self._home, links=links, now=time.time())
 
     @property
     def _home(self) -> str:
@@ -123,14 +128,18 @@ class Pages:
         return [*((name, f"{home}{path}") for name, path in own), *outside]
 
 
-def _answer(code: int, text: str, **headers: str) -> web.Response:
-    return web.Response(
+async def _answer(request: web.Request, code: int, text: str, **headers: str) -> web.StreamResponse:
+    body = text.encode()
+    answer = web.StreamResponse(
         status=code,
-        text=text,
         headers={
             "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(body)),
             "Content-Security-Policy": frame.SECURITY_POLICY,
             "Cache-Control": "no-store",
             **headers,
         },
     )
+    if request.method == "GET":
+        await sent(request, answer, body[:-1], body[-1:])
+    return answer

@@ -52,7 +52,6 @@ class _Reading:
     users: Users
     context: ssl.SSLContext | None
     ends_at: float
-    files: tuple[Path, ...]
     overall: Bucket | None
 
 
@@ -71,8 +70,9 @@ class Guard:
     def __init__(self, path: Path | None, *, telemetry: Telemetry, clients: Clients | None = None) -> None:
         self._path, self._telemetry = path, telemetry
         self._clients = clients or Clients()
-        self._now = _made(path)
-        self._stamp = _stamp(self._now.files)
+        self._watched: tuple[Path, ...] = ()
+        self._stamp: Stamp = ()
+        self._now = _made(self._read())
         self._tell_end()
 
     @property
@@ -97,20 +97,32 @@ class Guard:
 
     def follow(self) -> None:
         """Read the files again if one has changed; if they cannot be used, say so once and go on as before."""
-        if self._path is None or (stamp := _stamp(self._now.files)) == self._stamp:
+        if _stamp(self._watched) == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._change()
         except ConfigError as exc:
-            self._telemetry.reloaded(successful=False, now=time.time())
+            self._telemetry.reloaded("web", successful=False, now=time.time())
             log.error("web configuration is wrong, the old one stays", error=str(exc))
         else:
-            self._telemetry.reloaded(successful=True, now=time.time())
+            self._telemetry.reloaded("web", successful=True, now=time.time())
             log.info("web configuration applied")
 
+    def _read(self) -> WebConfig:
+        """The file as it is now. It and what it names are watched as they were before they are read.
+
+        So a change in between is one more change, and a file that is named before it is there is waited for.
+        """
+        if self._path is None:
+            return WebConfig()
+        self._watched, self._stamp = (self._path,), _stamp((self._path,))
+        config = read(self._path)
+        named = _named(config)
+        self._watched, self._stamp = (*self._watched, *named), (*self._stamp, *_stamp(named))
+        return config
+
     def _change(self) -> None:
-        made = _made(self._path)
+        made = _made(self._read())
         if (made.context is None) == self.encrypts:
             made.users.close()
             raise ConfigError(WEB_CONFIG_FILE.flag, str(self._path), "to begin or to end TLS needs a restart")
@@ -119,7 +131,6 @@ class Guard:
             raise ConfigError(WEB_CONFIG_FILE.flag, str(self._path), "to be without users and tokens needs a restart")
         before, self._now = self._now, made
         before.users.close()
-        self._stamp = _stamp(made.files)
         self._tell_end()
 
     def _tell_end(self) -> None:
@@ -203,16 +214,19 @@ def _is_loopback(address: str) -> bool:
     return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
-def _made(path: Path | None) -> _Reading:
-    config = read(path) if path else WebConfig()
+def _named(config: WebConfig) -> tuple[Path, ...]:
+    """The files that it names."""
+    wanted = tls.files(config.tls_server_config) if config.tls_server_config else []
+    return (*wanted, *(Path(token.token_file) for token in config.bearer_tokens))
+
+
+def _made(config: WebConfig) -> _Reading:
     wanted, limit = config.tls_server_config, config.rate_limit
     context, ends_at = (tls.context(wanted), tls.ends_at(wanted)) if wanted else (None, 0.0)
-    files = [*([path] if path else []), *(tls.files(wanted) if wanted else [])]
-    files += [Path(token.token_file) for token in config.bearer_tokens]
     overall = None
     if limit.interval_s:
         overall = Bucket(interval_s=limit.interval_s, burst=limit.burst, now=time.monotonic())
-    return _Reading(config, Users(config), context, ends_at, tuple(files), overall)
+    return _Reading(config, Users(config), context, ends_at, overall)
 
 
 def _stamp(files: tuple[Path, ...]) -> Stamp:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +43,48 @@ def context(tls: Tls) -> ssl.SSLContext:
         made.set_ciphers(":".join(older))
     for name in tls.curve_preferences:
         made.set_ecdh_curve(CURVES[name])
-    _load(made, tls)
+    _load_authority(made, tls)
+    _load_pair(made, tls)
     return made
 
 
-def _load(made: ssl.SSLContext, tls: Tls) -> None:
-    shown = tls.cert_file or "tls_server_config.cert"
-    try:
-        if tls.client_ca or tls.client_ca_file:
-            shown = tls.client_ca_file or "tls_server_config.client_ca"
+def asking(tls: Tls) -> ssl.SSLContext:
+    """What a server with these settings can be asked with whether it is ready, on its own machine.
+
+    Its certificate is for the names that others know it by, may have ended, and may be changing: none of that makes it
+    less ready, so it is not verified, and nothing but a code is believed. Where it wants a certificate of who asks it
+    is offered its own, which its authority has to allow.
+
+    Raises:
+        ConfigError: a file cannot be read, or is none of what it should be.
+    """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    if tls.client_auth_type == "RequireAndVerifyClientCert":
+        _load_pair(made, tls)
+    return made
+
+
+def _load_authority(made: ssl.SSLContext, tls: Tls) -> None:
+    if tls.client_ca or tls.client_ca_file:
+        with _usable(tls.client_ca_file or "tls_server_config.client_ca"):
             made.load_verify_locations(cafile=tls.client_ca_file or None, cadata=tls.client_ca or None)
-            shown = tls.cert_file or "tls_server_config.cert"
-        with tempfile.TemporaryDirectory() as folder:  # mode 0700; ssl loads a key from a file only
-            made.load_cert_chain(
-                _file(tls.cert_file, tls.cert, Path(folder, "cert")),
-                _file(tls.key_file, tls.key, Path(folder, "key")),
-                password=_no_password,
-            )
+
+
+def _load_pair(made: ssl.SSLContext, tls: Tls) -> None:
+    # a folder of mode 0700: ssl loads a key from a file only
+    with _usable(tls.cert_file or "tls_server_config.cert"), tempfile.TemporaryDirectory() as folder:
+        made.load_cert_chain(
+            _file(tls.cert_file, tls.cert, Path(folder, "cert")),
+            _file(tls.key_file, tls.key, Path(folder, "key")),
+            password=_no_password,
+        )
+
+
+@contextmanager
+def _usable(shown: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         reason = exc.reason if isinstance(exc, ssl.SSLError) else getattr(exc, "strerror", None)
         rule = f"cannot be used for TLS: {reason or 'no certificate and key that belong together'}"
