@@ -15,7 +15,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run up down e2e e2e-compose history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
+.PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -38,6 +38,12 @@ up: ## the stack in Docker: exporter, Prometheus, Alertmanager, Grafana; DATABAS
 
 down: ## stop the stack; VOLUMES=1: and forget all it knows
 	@tools/stack down
+
+backup: ## every volume of the stack and its secrets into a folder: TO=folder
+	@tools/stack backup
+
+restore: ## and back: FROM=folder
+	@tools/stack restore
 
 HISTORY = .run/history
 history: venv-run tools-debian ## a Prometheus data folder with 30 days of the simulated platform (ARGS: backfill's options)
