@@ -156,8 +156,13 @@ class Thresholds(_Strict):
     budgets: Budgets
     service_levels: ServiceLevels
     burn_windows: tuple[BurnWindows, BurnWindows, BurnWindows, BurnWindows]
+    burn_share: Share
     bad_events: BadEvents
     anomalies: Anomalies
+
+    def burn_factor(self, pair: BurnWindows, objective: float) -> float:
+        """From which burn rate on a pair alerts: its factor, but never more than bad events can reach."""
+        return round(min(pair.factor, self.burn_share / (1 - objective)), 6)
 
 
 def seconds(window: str) -> float:

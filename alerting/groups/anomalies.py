@@ -4,15 +4,14 @@ Four signals of each source are recorded, one series each, whatever its labels: 
 of sources. A signal is an anomaly where it leaves two bands at once, and is above a floor:
 
 - the adaptive band: the median of 24 hours that ended 2 hours ago (so that what happens now does not raise its own
-  band), and so many standard deviations more; silent while those hours are empty;
-- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known.
+  band), and so many standard deviations more;
+- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known, and
+  must not be empty where hand-offs or dollars are counted.
 
 So each alert warms up for two weeks of data, and for 26 hours of its recording rule; until then it is silent.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, current, steady, usual
@@ -60,18 +59,17 @@ FAILURES = Recorded("source:handoff_failures:ratio_1h", _failures(""), JOIN)
 _PAST, _AGO = "24h", "2h"
 
 
-def anomalous(signal: Recorded, at: Callable[[str], Expr], floor: float) -> Expr:
-    """The signal where it is above its floor and both bands."""
+def anomalous(signal: Recorded, usually: Expr, floor: float) -> Expr:
+    """The signal where it is above its floor and both bands; ``usually`` is what it is at this hour of the week."""
     spread = signal.over("stddev", _PAST, _AGO)
-    adaptive = binary(signal.over(0.5, _PAST, _AGO), "+", binary(_OF.deviations, "*", binary(spread, ">", 0)))
-    seasonal = binary(_OF.growth, "*", usual(at))
+    adaptive = binary(signal.over(0.5, _PAST, _AGO), "+", binary(_OF.deviations, "*", spread))
     above = binary(binary(signal.select(), ">", floor), ">", adaptive)
-    return steady(binary(above, ">", seasonal), "1h")
+    return steady(binary(above, ">", binary(_OF.growth, "*", usually)), "1h")
 
 
 SURGE = Alert(
     name="OrchestrationHandoffSurge",
-    expr=anomalous(HANDOFFS, _handoffs, _OF.handoffs),
+    expr=anomalous(HANDOFFS, binary(usual(_handoffs), ">", 0), _OF.handoffs),
     for_="10m",
     keep_firing_for="30m",
     severity="info",
@@ -102,7 +100,7 @@ DROP = Alert(
 )
 COST_SURGE = Alert(
     name="OrchestrationCostSurge",
-    expr=anomalous(COST, _cost, _OF.cost_usd),
+    expr=anomalous(COST, binary(usual(_cost), ">", 0), _OF.cost_usd),
     for_="10m",
     keep_firing_for="30m",
     severity="warning",
@@ -115,7 +113,7 @@ COST_SURGE = Alert(
 )
 SLOWER = Alert(
     name="OrchestrationLatencyAnomaly",
-    expr=anomalous(SECONDS, _seconds, _OF.latency_seconds),
+    expr=anomalous(SECONDS, usual(_seconds), _OF.latency_seconds),
     for_="10m",
     keep_firing_for="30m",
     severity="info",
@@ -128,7 +126,7 @@ SLOWER = Alert(
 )
 WORSE = Alert(
     name="OrchestrationFailureAnomaly",
-    expr=anomalous(FAILURES, _failures, _OF.failure_ratio),
+    expr=anomalous(FAILURES, usual(_failures), _OF.failure_ratio),
     for_="10m",
     keep_firing_for="30m",
     severity="info",

@@ -1,9 +1,9 @@
 """Service levels: how fast the error budgets of 30 days burn, each over four pairs of windows.
 
-A pair alerts where both of its windows burn faster than its factor, which is computed from the objective's period: the
-long one says that it matters, the short one that it still happens. Platforms may have few events, so a pair also needs
-some bad ones: one task that fails at night burns nothing. The two fast pairs are one alert, the two slow ones another.
-Pages hang on tasks: hand-offs' writers may call every one a success.
+A pair alerts where both of its windows burn faster than its factor, which is computed from the period and the
+objective: the long one says that it matters, the short one that it still happens. Platforms may have few events, so a
+pair also needs some bad ones: one task that fails at night burns nothing. The two fast pairs are one alert, the two slow
+ones another. Pages hang on tasks: hand-offs' writers may call every one a success.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _left(level: Level) -> Recorded:
 
 def _burning(level: Level, pair: BurnWindows) -> Expr:
     """How fast the budget burns over the long window, where it burns too fast over both."""
-    limit = round(pair.factor, 12)
+    limit = LIMITS.burn_factor(pair, level.objective)
     burn = binary(_ratio(level, pair.long).select(), "/", level.budget)
     still = binary(_ratio(level, pair.short).select(), ">", round(limit * level.budget, 12))
     found = binary(binary(burn, ">", limit), "and", still)
@@ -138,6 +138,7 @@ def _burning(level: Level, pair: BurnWindows) -> Expr:
 
 def _alert(level: Level, speed: str, severity: Severity, pairs: tuple[BurnWindows, BurnWindows]) -> Alert:
     first, second = pairs
+    limits = " or ".join(f"{LIMITS.burn_factor(pair, level.objective):g} times over {pair.long}" for pair in pairs)
     return Alert(
         name=f"Orchestration{level.title}Burn{speed}",
         expr=binary(_burning(level, first), "or", _burning(level, second)),
@@ -147,8 +148,7 @@ def _alert(level: Level, speed: str, severity: Severity, pairs: tuple[BurnWindow
         group="service-levels",
         summary=f"So often {level.what} that the objective of 30 days will be missed.",
         description=f'{_SOURCE}: {level.what} {{{{ $value | printf "%.1f" }}}} times as often as the objective of '
-        f"{level.objective:.4g} allows (limits {first.factor:g} over {first.long}, {second.factor:g} over "
-        f"{second.long}).",
+        f"{level.objective:.4g} allows (limit {limits}).",
         dashboard="orchestration-slo",
         of=JOIN,
     )
