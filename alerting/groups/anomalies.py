@@ -5,8 +5,8 @@ of sources. A signal is an anomaly where it leaves two bands at once, and is abo
 
 - the adaptive band: the median of 24 hours that ended 2 hours ago (so that what happens now does not raise its own
   band), and so many standard deviations more;
-- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known, and
-  must not be empty where hand-offs or dollars are counted.
+- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known,
+  and must not be empty where hand-offs or dollars are counted.
 
 So each alert warms up for two weeks of data, and for 26 hours of its recording rule; until then it is silent.
 """
