@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from alerting import foreign
 from exporter import telemetry
 from exporter.catalogue import own
-from tests.alertcases.courses import steep
-from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
+from tests.alertcases.courses import hourly, steep
+from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, of_source, series
 
 PROMETHEUS = {"job": "prometheus", "instance": "p:9090"}
 ALERTMANAGER = {"job": "alertmanager", "instance": "m:9093"}
@@ -81,47 +81,36 @@ SOURCE_DOWN = history(
     ends("OrchestrationSourceDown", "40m"),
 )
 
-QUARTERS = 4 * 24 * 21
-"""Three weeks, in quarters of an hour."""
+HOURS = 14 * 24
+"""Two weeks."""
 
 
-def silence(rows: float, up: str = "1x2100") -> dict[str, str]:
-    """Three weeks with so many rows a quarter of an hour, three hours without, and work again."""
-    reached = rows * QUARTERS
-    values = f"0+{rows:g}x{QUARTERS} {reached:g}+0x11 {reached:g}+{rows:g}x20"
-    return {series(own.ROWS_READ, table="handoff_events"): values, series(own.UP): up}
+def silence(rows: float) -> dict[str, str]:
+    """Two weeks with so many rows an hour, four hours without, and work again."""
+    values = hourly(lambda hour: 0.0 if HOURS <= hour < HOURS + 4 else rows, HOURS + 12, 2)
+    return {series(own.ROWS_READ, table="handoff_events"): values, series(own.UP): "1x700"}
 
 
 DATA_STALE = history(
-    "a platform that writes nothing at a time at which it usually does",
-    silence(3),
-    healthy("OrchestrationDataStale", "500h"),
-    below("OrchestrationDataStale", "504h45m"),
+    "a platform that writes nothing when it usually does; 9.8 rows are too few to expect, and of a source "
+    "that is down nobody knows",
+    silence(12)
+    | of_source("few", silence(9.8))
+    | of_source("down", silence(12) | {series(own.UP): f"1x{2 * HOURS} 0x40"}),
+    healthy("OrchestrationDataStale", f"{HOURS - 4}h"),
+    below("OrchestrationDataStale", f"{HOURS + 3}h", source="few"),
+    healthy("OrchestrationDataStale", f"{HOURS + 3}h", source="down"),
     fires(
         "OrchestrationDataStale",
-        "506h",
+        f"{HOURS + 3}h",
         severity="warning",
         description=f"{MAIN} is read without error, but no row came in the last hour; in the same hour of the weeks "
         "before it was 12 (median).",
         **SOURCE,
     ),
-    ends("OrchestrationDataStale", "508h30m"),
-    step="15m",
-    evaluated="15m",
-)
-DATA_SPARSE = history(
-    "a silence in which 9.6 rows were expected is none",
-    silence(2.4),
-    below("OrchestrationDataStale", "506h"),
-    step="15m",
-    evaluated="15m",
-)
-DATA_UNKNOWN = history(
-    "a source that is down is not called silent",
-    silence(3, up=f"1x{QUARTERS} 0x40"),
-    healthy("OrchestrationDataStale", "506h"),
-    step="15m",
-    evaluated="15m",
+    ends("OrchestrationDataStale", f"{HOURS + 6}h"),
+    step="30m",
+    evaluated="1h",
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from exporter.catalogue import handoffs, models, own
 from tests.alertcases.courses import steep
-from tests.promtool import SOURCE, Expect, History, below, ends, fires, healthy, series
+from tests.promtool import SOURCE, Expect, History, below, ends, fires, healthy, of_source, series
 
 MODEL = {**SOURCE, "model": "claude-sonnet"}
 OF = {"project": "p", "model": "claude-sonnet"}
@@ -87,32 +87,27 @@ def durations(usual: float, then: float, an_hour: float = 4) -> dict[str, str]:
     return dict([*(named(str(bound), up_to(bound)) for bound in BOUNDS), named("+Inf", every), (count, every)])
 
 
-def slow(name: str, found: Mapping[str, str], *expect: Expect) -> History:
-    """A history of durations."""
-    return history(name, found, *expect, step="30m", evaluated="30m")
-
-
-SLOW = slow(
-    "successes that took 1 to 3 seconds take 5 to 10",
-    durations(2.56, 10.24),
-    healthy("OrchestrationHandoffsSlow", "119h"),
+SLOWLY = "OrchestrationHandoffsSlow"
+SLOW = history(
+    "successes of 1 to 3 s take 5 to 10; twice as long, less than a second, and nine of them are no matter",
+    durations(2.56, 10.24)
+    | of_source("twice", durations(2.56, 5.12))
+    | of_source("short", durations(0.08, 0.64))
+    | of_source("few", durations(2.56, 10.24, 1.5)),
+    healthy(SLOWLY, "119h"),
+    *(below(SLOWLY, "127h", source=source) for source in ("twice", "short", "few")),
     fires(
-        "OrchestrationHandoffsSlow",
+        SLOWLY,
         "127h",
         severity="warning",
         description=f"{MAIN}: the median of the last 6 hours is 3.9 times that of 7 days (at least 2.5 times, and "
         "above 1 s).",
         **MODEL,
     ),
-    ends("OrchestrationHandoffsSlow", "136h"),
+    ends(SLOWLY, "137h"),
+    step="30m",
+    evaluated="1h",
 )
-SLOW_LITTLE = slow("successes take twice as long", durations(2.56, 5.12), below("OrchestrationHandoffsSlow", "127h"))
-SLOW_SHORT = slow(
-    "successes take eight times as long, but still less than a second",
-    durations(0.08, 0.64),
-    below("OrchestrationHandoffsSlow", "127h"),
-)
-SLOW_FEW = slow("nine successes are slow", durations(2.56, 10.24, 1.5), below("OrchestrationHandoffsSlow", "127h"))
 
 OLDEST = series(handoffs.HANDOFF_OLDEST, MODEL)
 STUCK = history(
@@ -148,9 +143,11 @@ def confidence(usual: float, then: float) -> dict[str, str]:
 
 LOW = "OrchestrationHandoffConfidenceLow"
 LOW_CONFIDENCE = history(
-    "the share of low confidence rises from 5% to 30%, for a day",
-    confidence(0.05, 0.3),
+    "the share of low confidence rises from 5% to 30%, for a day; 19.9%, and 28% from 15%, are no matter",
+    confidence(0.05, 0.3) | of_source("little", confidence(0.05, 0.199)) | of_source("usual", confidence(0.15, 0.28)),
     healthy(LOW, "190h"),
+    below(LOW, "217h", source="little"),
+    below(LOW, "217h", source="usual"),
     fires(
         LOW,
         "217h",
@@ -160,16 +157,6 @@ LOW_CONFIDENCE = history(
         **MODEL,
     ),
     ends(LOW, "245h"),
-    step="1h",
-    evaluated="1h",
-)
-LOW_CONFIDENCE_LITTLE = history(
-    "it rises to 19.9%", confidence(0.05, 0.199), below(LOW, "217h"), step="1h", evaluated="1h"
-)
-LOW_CONFIDENCE_USUAL = history(
-    "it rises from 15% to 28%, which is not twice",
-    confidence(0.15, 0.28),
-    below(LOW, "217h"),
     step="1h",
     evaluated="1h",
 )
@@ -192,9 +179,11 @@ def confident(an_hour: float, failed: float) -> dict[str, str]:
 
 OVER = "OrchestrationHandoffsOverconfident"
 OVERCONFIDENT = history(
-    "a fifth of what is decided with great confidence fails",
-    confident(2, 0.2),
+    "a fifth of what is decided with great confidence fails; just under a tenth, and all of nine, are no matter",
+    confident(2, 0.2) | of_source("little", confident(2, 0.099)) | of_source("few", confident(9 / 24, 1)),
     healthy(OVER, "23h"),
+    below(OVER, "55h", source="little"),
+    below(OVER, "55h", source="few"),
     fires(
         OVER,
         "55h",
@@ -206,12 +195,6 @@ OVERCONFIDENT = history(
     ends(OVER, "90h"),
     step="1h",
     evaluated="1h",
-)
-OVERCONFIDENT_LITTLE = history(
-    "just under a tenth of it fails", confident(2, 0.099), below(OVER, "55h"), step="1h", evaluated="1h"
-)
-OVERCONFIDENT_FEW = history(
-    "all of nine fail: too few to tell", confident(9 / 24, 1), below(OVER, "55h"), step="1h", evaluated="1h"
 )
 
 DOWN = "OrchestrationLocalModelDown"
@@ -292,9 +275,11 @@ def escalated(an_hour: float, retried: float) -> dict[str, str]:
 
 
 RETRIED = history(
-    "a fifth of the hand-offs repeats on a paid model what failed",
-    escalated(10, 0.2),
+    "a fifth of the hand-offs repeats on a paid model what failed; just under 15%, and four of four, are no matter",
+    escalated(10, 0.2) | of_source("little", escalated(10, 0.149)) | of_source("few", escalated(4 / 6, 1)),
     healthy(ESCALATED, "5h"),
+    below(ESCALATED, "15h", source="little"),
+    below(ESCALATED, "15h", source="few"),
     fires(
         ESCALATED,
         "15h",
@@ -305,11 +290,7 @@ RETRIED = history(
     ),
     ends(ESCALATED, "24h"),
     step="15m",
-    evaluated="15m",
+    evaluated="30m",
 )
-RETRIED_LITTLE = history(
-    "just under 15% do", escalated(10, 0.149), below(ESCALATED, "15h"), step="15m", evaluated="15m"
-)
-RETRIED_FEW = history("four of six hours do", escalated(4 / 6, 1), below(ESCALATED, "15h"), step="15m", evaluated="15m")
 
 HISTORIES: tuple[History, ...] = tuple(each for each in globals().values() if isinstance(each, History))
