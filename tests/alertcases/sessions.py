@@ -81,7 +81,7 @@ def failing(
                 **results(metric, 0.75, **labels),
                 **results(metric, 0.75, 1.0, OTHER, **labels),
                 series(own.LATE_ROWS): "0x156",
-                series(own.LATE_ROWS, OTHER): "0x59 300x96",
+                series(own.LATE_ROWS, OTHER): "0x69 300x86",
             },
             firing(SOURCE),
             step="5m",
@@ -144,12 +144,12 @@ SPREAD = history(
 # ── work that is done worse ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def quality(score: float, scores: float = 1.0) -> dict[str, str]:
-    """So many scores each half an hour: 4 of 5 for a week, this for a day, then 4 again."""
+def quality(score: float, scores: float = 2.0) -> dict[str, str]:
+    """So many scores each hour: 4 of 5 for a week, this for a day, then 4 again."""
     good, bad = 4 * scores, score * scores
     return {
-        series(tasks.TASK_QUALITY, part="_sum", model="claude"): steep(good, 336, (bad, 48), (good, 96)),
-        series(tasks.TASK_QUALITY, part="_count", model="claude"): steep(scores, 480),
+        series(tasks.TASK_QUALITY, part="_sum", model="claude"): steep(good, 168, (bad, 24), (good, 48)),
+        series(tasks.TASK_QUALITY, part="_count", model="claude"): steep(scores, 240),
     }
 
 
@@ -168,19 +168,19 @@ QUALITY = (
             model="claude",
         ),
         ends("OrchestrationQualityDrop", "216h"),
-        step="30m",
+        step="1h",
     ),
     history(
         "0.47 below the week is no drop",
         quality(3.45),
         below("OrchestrationQualityDrop", "192h"),
-        step="30m",
+        step="1h",
     ),
     history(
         "19 scores a day are too few",
-        quality(1.0, 19 / 48),
+        quality(1.0, 19 / 24),
         below("OrchestrationQualityDrop", "192h"),
-        step="30m",
+        step="1h",
     ),
 )
 
@@ -190,33 +190,33 @@ QUALITY = (
 
 def ended(idle: float, a_day: float = 96.0) -> dict[str, str]:
     """Ends of sessions: a tenth of them by idleness for 8 days, this share for 2, a tenth again."""
-    step = a_day / 48
+    step = a_day / 24
     return {
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(
-            0.1 * step, 384, (idle * step, 96), (0.1 * step, 96)
+            0.1 * step, 192, (idle * step, 48), (0.1 * step, 48)
         ),
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="closed"): steep(
-            0.9 * step, 384, ((1 - idle) * step, 96), (0.9 * step, 96)
+            0.9 * step, 192, ((1 - idle) * step, 48), (0.9 * step, 48)
         ),
-        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="lost"): steep(step, 576),
+        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="lost"): steep(step, 288),
     }
 
 
 def abandoned(failed: float, a_day: float = 96.0) -> dict[str, str]:
     """Idle ends: half of them partial or failed for 8 days, this share for 2, half again."""
-    step = a_day / 48
+    step = a_day / 24
     part = [0.5 * step / 2, failed * step / 2]
     return {
         **{
             series(sessions.SESSIONS_ENDED, project="web-shop", outcome=outcome, end="idle"): steep(
-                part[0], 384, (part[1], 96), (part[0], 96)
+                part[0], 192, (part[1], 48), (part[0], 48)
             )
             for outcome in ("partial", "failed")
         },
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(
-            0.5 * step, 384, ((1 - failed) * step, 96), (0.5 * step, 96)
+            0.5 * step, 192, ((1 - failed) * step, 48), (0.5 * step, 48)
         ),
-        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="failed", end="closed"): steep(9.0, 576),
+        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="failed", end="closed"): steep(9.0, 288),
     }
 
 
@@ -231,19 +231,19 @@ def unusual(
             healthy(name, "190h"),
             fires(name, "238h", severity=severity, description=description, **SOURCE),
             ends(name, "263h"),
-            step="30m",
+            step="1h",
         ),
         history(
             f"{name}: just below 30 points more than usual",
             rows(usual + 0.29),
             below(name, "238h"),
-            step="30m",
+            step="1h",
         ),
         history(
             f"{name}: 19 ends a day are too few",
             rows(1.0, 19.0),
             below(name, "238h"),
-            step="30m",
+            step="1h",
         ),
     )
 
@@ -268,9 +268,9 @@ ENDS = (
 )
 NEVER_CLOSED = history(
     "where all sessions end by idleness, that is no news",
-    {series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(2.0, 576)},
+    {series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(4.0, 288)},
     healthy("OrchestrationSessionsAbandoned", "238h"),
-    step="30m",
+    step="1h",
 )
 
 
