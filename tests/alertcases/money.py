@@ -45,7 +45,7 @@ SPIKE = (
             "13h",
             severity="warning",
             description="web-shop on source main has spent $8.00 today: more than 3 times its median of the last 7 "
-            "days, and at least $2 above it.",
+            "days, and at least $5 above it.",
             **SHOP,
             period="day",
         ),
@@ -53,12 +53,12 @@ SPIKE = (
     ),
     history(
         "three times the median is no spike",
-        {**spend(6, 2), **DAYS, **UP},
+        {**spend(9, 3), **DAYS, **UP},
         below("OrchestrationCostSpike", "13h"),
     ),
     history(
-        "nor is a multiple of cents",
-        {**spend(2.09, 0.1), **DAYS, **UP},
+        "nor is a multiple of cents, though it comes to dollars",
+        {**spend(5.09, 0.1), **DAYS, **UP},
         below("OrchestrationCostSpike", "13h"),
     ),
     history(
@@ -303,10 +303,16 @@ def unpriced(share: float, an_hour: float = 10.0) -> dict[str, str]:
     """Work of 10 hand-offs and as many sub-agents an hour: none without a price, this share for 2 days, none again."""
     without = steep(0, 48, (share * an_hour, 48), (0, 48))
     return {
-        series(handoffs.HANDOFFS_TOTAL, project="a", model="claude", outcome="success"): steep(an_hour / 2, 144),
-        series(handoffs.HANDOFFS_TOTAL, project="b", model="claude", outcome="failure"): steep(an_hour / 2, 144),
-        series(handoffs.HANDOFFS_TOTAL, project="b", model="local", outcome="success"): steep(an_hour * 9, 144),
-        series(agents.SUBAGENT_INVOCATIONS, project="a", agent="tester", outcome="success"): steep(an_hour, 144),
+        **{
+            series(handoffs.HANDOFF_TASK_TYPES, task_type=kind, model="claude", outcome=outcome): steep(
+                an_hour / 2, 144
+            )
+            for kind, outcome in (("debugging", "success"), ("analysis", "failure"))
+        },
+        series(handoffs.HANDOFF_TASK_TYPES, task_type="debugging", model="local", outcome="success"): steep(
+            an_hour * 9, 144
+        ),
+        series(agents.SUBAGENT_SPAWNS, parent="planner", agent="tester"): steep(an_hour, 144),
         series(money.UNPRICED, component="handoff", model="claude"): without,
         series(money.UNPRICED, component="handoff", model="local"): steep(an_hour / 2, 144),
         series(money.UNPRICED, component="subagent", model="unknown"): without,

@@ -177,8 +177,8 @@ QUALITY = (
         step="1h",
     ),
     history(
-        "19 scores a day are too few",
-        quality(1.0, 19 / 24),
+        "29 scores a day are too few",
+        quality(1.0, 29 / 24),
         below("OrchestrationQualityDrop", "192h"),
         step="1h",
     ),
