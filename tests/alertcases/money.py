@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from alerting import thresholds
 from exporter.catalogue import agents, handoffs, money, own, platform, sessions
-from tests.alertcases.availability import steep
+from tests.alertcases.courses import steep
 from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
 
 LIMITS = thresholds.load()
@@ -301,20 +301,20 @@ TOKENS = (
 
 def unpriced(share: float, an_hour: float = 10.0) -> dict[str, str]:
     """Work of 10 hand-offs and as many sub-agents an hour: none without a price, this share for 2 days, none again."""
-    without = steep(0, 48, (share * an_hour, 48), (0, 48))
+    without = steep((0, 48), (share * an_hour, 48), (0, 48))
     return {
         **{
             series(handoffs.HANDOFF_TASK_TYPES, task_type=kind, model="claude", outcome=outcome): steep(
-                an_hour / 2, 144
+                (an_hour / 2, 144)
             )
             for kind, outcome in (("debugging", "success"), ("analysis", "failure"))
         },
         series(handoffs.HANDOFF_TASK_TYPES, task_type="debugging", model="local", outcome="success"): steep(
-            an_hour * 9, 144
+            (an_hour * 9, 144)
         ),
-        series(agents.SUBAGENT_SPAWNS, parent="planner", agent="tester"): steep(an_hour, 144),
+        series(agents.SUBAGENT_SPAWNS, parent="planner", agent="tester"): steep((an_hour, 144)),
         series(money.UNPRICED, component="handoff", model="claude"): without,
-        series(money.UNPRICED, component="handoff", model="local"): steep(an_hour / 2, 144),
+        series(money.UNPRICED, component="handoff", model="local"): steep((an_hour / 2, 144)),
         series(money.UNPRICED, component="subagent", model="unknown"): without,
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from alerting import thresholds
 from exporter.catalogue import agents, own, platform, sessions, tasks
 from exporter.promql import Asked
-from tests.alertcases.availability import steep
+from tests.alertcases.courses import steep
 from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
 
 LIMITS = thresholds.load()
@@ -31,9 +31,9 @@ def results(
     bad = [events * each for each in (0.05, share, 0.05)]
     good = [events - each for each in bad]
     return {
-        series(metric, where, outcome="failure", **labels): steep(bad[0], 48, (bad[1], 48), (bad[2], 60)),
-        series(metric, where, outcome="success", **labels): steep(good[0], 48, (good[1], 48), (good[2], 60)),
-        series(metric, where, outcome="unknown", **labels): steep(events, 156),
+        series(metric, where, outcome="failure", **labels): steep((bad[0], 48), (bad[1], 48), (bad[2], 60)),
+        series(metric, where, outcome="success", **labels): steep((good[0], 48), (good[1], 48), (good[2], 60)),
+        series(metric, where, outcome="unknown", **labels): steep((events, 156)),
     }
 
 
@@ -148,8 +148,8 @@ def quality(score: float, scores: float = 2.0) -> dict[str, str]:
     """So many scores each hour: 4 of 5 for a week, this for a day, then 4 again."""
     good, bad = 4 * scores, score * scores
     return {
-        series(tasks.TASK_QUALITY, part="_sum", model="claude"): steep(good, 168, (bad, 24), (good, 48)),
-        series(tasks.TASK_QUALITY, part="_count", model="claude"): steep(scores, 240),
+        series(tasks.TASK_QUALITY, part="_sum", model="claude"): steep((good, 168), (bad, 24), (good, 48)),
+        series(tasks.TASK_QUALITY, part="_count", model="claude"): steep((scores, 240)),
     }
 
 
@@ -193,12 +193,12 @@ def ended(idle: float, a_day: float = 96.0) -> dict[str, str]:
     step = a_day / 24
     return {
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(
-            0.1 * step, 192, (idle * step, 48), (0.1 * step, 48)
+            (0.1 * step, 192), (idle * step, 48), (0.1 * step, 48)
         ),
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="closed"): steep(
-            0.9 * step, 192, ((1 - idle) * step, 48), (0.9 * step, 48)
+            (0.9 * step, 192), ((1 - idle) * step, 48), (0.9 * step, 48)
         ),
-        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="lost"): steep(step, 288),
+        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="lost"): steep((step, 288)),
     }
 
 
@@ -209,14 +209,14 @@ def abandoned(failed: float, a_day: float = 96.0) -> dict[str, str]:
     return {
         **{
             series(sessions.SESSIONS_ENDED, project="web-shop", outcome=outcome, end="idle"): steep(
-                part[0], 192, (part[1], 48), (part[0], 48)
+                (part[0], 192), (part[1], 48), (part[0], 48)
             )
             for outcome in ("partial", "failed")
         },
         series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(
-            0.5 * step, 192, ((1 - failed) * step, 48), (0.5 * step, 48)
+            (0.5 * step, 192), ((1 - failed) * step, 48), (0.5 * step, 48)
         ),
-        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="failed", end="closed"): steep(9.0, 288),
+        series(sessions.SESSIONS_ENDED, project="web-shop", outcome="failed", end="closed"): steep((9.0, 288)),
     }
 
 
@@ -268,7 +268,7 @@ ENDS = (
 )
 NEVER_CLOSED = history(
     "where all sessions end by idleness, that is no news",
-    {series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep(4.0, 288)},
+    {series(sessions.SESSIONS_ENDED, project="web-shop", outcome="completed", end="idle"): steep((4.0, 288))},
     healthy("OrchestrationSessionsAbandoned", "238h"),
     step="1h",
 )
