@@ -181,7 +181,7 @@ def _moment(history: History, name: str, at: str, found: Iterable[Expect]) -> di
 
 
 def _dashboard_url(alert: Alert, expect: Expect, base: str) -> str:
-    chosen = [(name, expect.labels[name]) for name in VARIABLES if name in alert.of and name in expect.labels]
+    chosen = [(name, expect.labels.get(name, "")) for name in VARIABLES if name in alert.of]
     query = "&".join(f"var-{name}={quote_plus(value)}" for name, value in chosen)
     return f"{base}/d/{alert.dashboard}{'?' if query else ''}{query}"
 

@@ -213,6 +213,8 @@ def a_runbook(**changed: str) -> str:
         (a_runbook().replace("promql", "sql"), "has no query"),
         (a_runbook().replace("orchestration_up", "orchestration_down"), "which nothing has"),
         (a_runbook().replace("_up == 0", "_handoffs_total > 9"), "asks for the counter"),
+        (f"{a_runbook()} 81% (`budgets.near`)", "says that budgets.near is 81%, and it is 0.8"),
+        (f"{a_runbook()} $3 (`budgets.nearly`)", "says that budgets.nearly is 3, and it is None"),
     ],
 )
 def test_a_bad_runbook_is_caught(text: str, says: str) -> None:
