@@ -7,7 +7,7 @@ and guards join `on (job, instance, source)`: one tenant's restored database sil
 from __future__ import annotations
 
 from exporter.catalogue import own
-from exporter.promql import Asked, Expr, Part, binary, labels_of, select
+from exporter.promql import Asked, Expr, Part, binary, labels_of, matching, select
 
 JOIN = ("job", "instance", "source")
 ON = f"on ({', '.join(JOIN)})"
@@ -26,6 +26,15 @@ def total(metric: Asked, window: str, *keep: str, part: Part = "", **where: str)
 def rate(metric: Asked, window: str, *keep: str, part: Part = "", **where: str) -> Expr:
     """As `total`, per second."""
     return _summed(metric, select(metric, part, **where).rate(window), keep, part)
+
+
+def quantile(level: float, histogram: Asked, window: str, *keep: str, **where: str) -> Expr:
+    """A quantile of what was observed over a window, summed up as by `total`; NaN where nothing was.
+
+    Raises: PromqlError, for a label that the histogram has not.
+    """
+    buckets = rate(histogram, window, *keep, "le", part="_bucket", **where)
+    return Expr(f"histogram_quantile({level:g}, {buckets})")
 
 
 def ratio(bad: Expr, all_: Expr, least: float = 0) -> Expr:
@@ -58,7 +67,7 @@ def disturbed(window: str) -> Expr:
         select(own.SOURCE_REWINDS).increase(window),
         select(own.LATE_ROWS).increase(window),
     ]
-    return Expr(" or ".join(f"{_by_source(each)} > 0" for each in moved))
+    return Expr(" or ".join(f"{each} > 0" for each in moved))
 
 
 def current(alert: Expr) -> Expr:
@@ -76,12 +85,8 @@ def over(left: Expr, right: Expr, *on: str, operator: str = "/") -> Expr:
     return binary(left, f"{operator} on ({', '.join((*JOIN, *on))}) group_left ()", right)
 
 
-def _by_source(expr: Expr) -> str:
-    return str(expr.aggregate("max", *JOIN))
-
-
 def _summed(metric: Asked, expr: Expr, keep: tuple[str, ...], part: Part) -> Expr:
     own_labels = (*labels_of(metric), *(("le",) if part == "_bucket" else ()))
-    select(metric, part, **dict.fromkeys(keep, "~.*"))  # refuses a label that the metric has not
+    matching(metric, part, dict.fromkeys(keep, "~.*"))  # refuses a label that the metric has not
     dropped = [name for name in own_labels if name not in (*keep, *JOIN)]
     return expr.sum(without=dropped) if dropped else expr

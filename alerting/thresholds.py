@@ -32,6 +32,28 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Site(_Strict):
+    """What a site's Prometheus says of the exporter."""
+
+    job: Annotated[str, Field(min_length=1)]
+    sample_limit: Annotated[int, Field(ge=1)]
+
+
+class Availability(_Strict):
+    """Of the exporter and its sources, as `thresholds.yaml` says beside each."""
+
+    polls_failing_ratio: Share
+    poll_seconds: Positive
+    rejected_ratio: Share
+    rejected_rows: Annotated[int, Field(ge=1)]
+    overflow_rows: Annotated[int, Field(ge=1)]
+    stale_rows: Annotated[int, Field(ge=1)]
+    checkpoint_failures: Annotated[int, Field(ge=1)]
+    near_sample_limit: Share
+    failed_logins: Annotated[int, Field(ge=1)]
+    certificate_days: Annotated[int, Field(ge=1)]
+
+
 class Handoffs(_Strict):
     """Of hand-offs: shares, seconds and numbers of events, as `thresholds.yaml` says beside each."""
 
@@ -110,6 +132,8 @@ class Thresholds(_Strict):
     """All of `thresholds.yaml`."""
 
     tenant_labels: tuple[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], ...]
+    site: Site
+    availability: Availability
     handoffs: Handoffs
     budgets: Budgets
     service_levels: ServiceLevels
