@@ -6,6 +6,8 @@ and guards join `on (job, instance, source)`: one tenant's restored database sil
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from exporter.catalogue import own
 from exporter.promql import Asked, Expr, Part, binary, labels_of, matching, select
 
@@ -37,18 +39,26 @@ def quantile(level: float, histogram: Asked, window: str, *keep: str, **where: s
     return Expr(f"histogram_quantile({level:g}, {buckets})")
 
 
-def ratio(bad: Expr, all_: Expr, least: float = 0) -> Expr:
-    """The bad share of all; 0 where none is bad, and absent where there were no events, or ``least`` or fewer."""
-    return binary(binary(bad, "or", binary(0, "*", all_)), "/", binary(all_, ">", least))
+def ratio(bad: Expr, every: Expr, least: float = 0) -> Expr:
+    """The bad share of all; 0 where none is bad, and absent where there were no events, or fewer than ``least``."""
+    enough = binary(every, ">=", least) if least else binary(every, ">", 0)
+    return binary(binary(bad, "or", binary(0, "*", every)), "/", enough)
 
 
 def failing(metric: Asked, window: str, *keep: str, least: float = 0) -> Expr:
     """The share of failures among the results that are known, over a window; see `ratio`."""
-    return ratio(
-        total(metric, window, *keep, outcome="failure"),
-        total(metric, window, *keep, outcome=KNOWN),
-        least,
-    )
+    failed, known = (total(metric, window, *keep, outcome=outcome) for outcome in ("failure", KNOWN))
+    return ratio(failed, known, least)
+
+
+def usual(at: Callable[[str], Expr]) -> Expr:
+    """The median of what was so many weeks ago, of three; absent where fewer than two of them are known.
+
+    ``at`` gives the expression at an offset. So what happens at one hour of the week only is expected then.
+    """
+    weeks = " or ".join(f'label_replace({at(week)}, "week", "{week}", "", "")' for week in ("1w", "2w", "3w"))
+    known = binary(Expr(f"count without (week) ({weeks})"), ">=", 2)
+    return binary(Expr(f"quantile without (week) (0.5, {weeks})"), "and", known)
 
 
 def steady(alert: Expr, window: str) -> Expr:

@@ -140,6 +140,7 @@ def document(history: History, rule_file: Path) -> dict[str, Any]:
     return {
         "rule_files": [str(rule_file)],
         "evaluation_interval": history.evaluated,
+        "group_eval_order": [f"orchestration-{history.group}-slow", f"orchestration-{history.group}"],
         "tests": [
             {
                 "name": history.name,

@@ -7,7 +7,7 @@ of them. Only silence of the tables (`DATA_STALE`) is about the tables, and need
 from __future__ import annotations
 
 from alerting import foreign, thresholds
-from alerting.guards import JOIN, KNOWN, current, disturbed, quantile, ratio, total
+from alerting.guards import JOIN, KNOWN, current, disturbed, quantile, ratio, total, usual
 from alerting.rules import COUNT, Alert, Group
 from exporter import telemetry
 from exporter.catalogue import own
@@ -19,7 +19,6 @@ _JOB = LIMITS.site.job
 _OURS = "~.+;orchestration-.+"
 """Our rule groups: Prometheus puts the file's name in front."""
 _SOURCE = "Source {{ $labels.source }} of {{ $labels.instance }}"
-_WEEKS = ("1w", "2w", "3w")
 
 EXPORTER_DOWN = Alert(
     name="OrchestrationExporterDown",
@@ -59,24 +58,15 @@ SOURCE_DOWN = Alert(
 )
 
 
-def _rows_in(hour: str) -> str:
-    """Rows read in the hour that ended so long ago, as a series of that week's."""
-    text = str(select(own.ROWS_READ).increase("1h", offset=hour).sum(without=["table"]))
-    return f'label_replace({text}, "week", "{hour}", "", "")'
+def _rows_in_hour(ended: str) -> Expr:
+    return select(own.ROWS_READ).increase("1h", ended).sum(without=["table"])
 
 
-_EXPECTED = " or ".join(map(_rows_in, _WEEKS))
-"""The same hour of the three weeks before; two of them must be known, so that a first week alone is no rule."""
-_USUAL = binary(
-    Expr(f"quantile without (week) (0.5, {_EXPECTED})"),
-    "and",
-    binary(Expr(f"count without (week) ({_EXPECTED})"), ">=", 2),
-)
 DATA_STALE = Alert(
     name="OrchestrationDataStale",
     expr=current(
         binary(
-            binary(_USUAL, ">=", _OF.stale_rows),
+            binary(usual(_rows_in_hour), ">=", _OF.stale_rows),
             "unless",
             binary(total(own.ROWS_READ, "1h"), ">", 0),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from alerting import foreign
 from exporter import telemetry
 from exporter.catalogue import own
+from tests.alertcases.courses import steep
 from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
 
 PROMETHEUS = {"job": "prometheus", "instance": "p:9090"}
@@ -18,15 +19,6 @@ GROUP = "orchestration.yaml;orchestration-money"
 def history(name: str, found: Mapping[str, str], *expect: Expect, step: str = "1m", evaluated: str = "1m") -> History:
     """A history of this group."""
     return History(name, "availability", found, expect, step=step, evaluated=evaluated)
-
-
-def steep(slope: float, minutes: int, *more: tuple[float, int]) -> str:
-    """A counter that rises by ``slope`` a minute for so many, then by others."""
-    parts, value = [], 0.0
-    for rise, lasts in ((slope, minutes), *more):
-        parts.append(f"{value:g}+{rise:g}x{lasts - 1}")
-        value += rise * lasts
-    return " ".join(parts)
 
 
 WATCHDOG = history(
@@ -136,9 +128,9 @@ DATA_UNKNOWN = history(
 def polls(failed: float) -> dict[str, str]:
     """Sixty polls a minute, of which so many fail from minute 30 to 60."""
     return {
-        series(telemetry.POLLS, outcome="failure"): steep(0, 30, (failed, 30), (0, 60)),
-        series(telemetry.POLLS, outcome="success"): steep(60, 30, (60 - failed, 30), (60, 60)),
-        series(telemetry.POLLS, outcome="discarded"): steep(60, 120),
+        series(telemetry.POLLS, outcome="failure"): steep((0, 30), (failed, 30), (0, 60)),
+        series(telemetry.POLLS, outcome="success"): steep((60, 30), (60 - failed, 30), (60, 60)),
+        series(telemetry.POLLS, outcome="discarded"): steep((60, 120)),
     }
 
 
@@ -160,12 +152,12 @@ POLLS_SOMETIMES_FAILING = history("nearly half of the polls fail", polls(29), be
 
 def slow_polls(slow: float) -> dict[str, str]:
     """Ten polls a minute, of which so many take between 5 and 10 s from minute 30 to 70; the others up to 0.1 s."""
-    quick = steep(10, 30, (10 - slow, 40), (10, 60))
+    quick = steep((10, 30), (10 - slow, 40), (10, 60))
     return {
         series(telemetry.POLL_DURATION, part="_bucket", le="0.1"): quick,
         series(telemetry.POLL_DURATION, part="_bucket", le="5.0"): quick,
-        series(telemetry.POLL_DURATION, part="_bucket", le="10.0"): steep(10, 130),
-        series(telemetry.POLL_DURATION, part="_bucket", le="+Inf"): steep(10, 130),
+        series(telemetry.POLL_DURATION, part="_bucket", le="10.0"): steep((10, 130)),
+        series(telemetry.POLL_DURATION, part="_bucket", le="+Inf"): steep((10, 130)),
     }
 
 
@@ -190,10 +182,10 @@ POLLS_SELDOM_SLOW = history(
 def rejected(negative: float, rows: float) -> dict[str, str]:
     """So many unusable values a minute in so many rows, from minute 60 to 150."""
     return {
-        series(own.ROWS_REJECTED, table="task_outcomes", reason="negative"): steep(0, 60, (negative, 90), (0, 120)),
-        series(own.ROWS_REJECTED, table="handoff_events", reason="bad_json"): steep(0, 270),
-        series(own.ROWS_READ, table="task_outcomes"): steep(rows, 270),
-        series(own.ROWS_READ, table="handoff_events"): steep(rows, 270),
+        series(own.ROWS_REJECTED, table="task_outcomes", reason="negative"): steep((0, 60), (negative, 90), (0, 120)),
+        series(own.ROWS_REJECTED, table="handoff_events", reason="bad_json"): steep((0, 270)),
+        series(own.ROWS_READ, table="task_outcomes"): steep((rows, 270)),
+        series(own.ROWS_READ, table="handoff_events"): steep((rows, 270)),
     }
 
 
@@ -225,7 +217,7 @@ FEW_REJECTED = history(
 def overflow(rows: float) -> dict[str, str]:
     """So many rows a minute that get no label value of their own, from minute 60 to 150."""
     where = series(own.LABEL_OVERFLOW, metric="orchestration_handoffs_total", label="project")
-    return {where: steep(0, 60, (rows, 90), (0, 120))}
+    return {where: steep((0, 60), (rows, 90), (0, 120))}
 
 
 LABEL_OVERFLOW = history(
@@ -287,7 +279,7 @@ NOT_REWOUND = history(
 )
 ROWS_DROPPED = history(
     "rows are dropped from flight",
-    {series(own.IN_FLIGHT_DROPPED, table="handoff_events"): steep(0, 30, (1, 60), (0, 120))},
+    {series(own.IN_FLIGHT_DROPPED, table="handoff_events"): steep((0, 30), (1, 60), (0, 120))},
     healthy("OrchestrationRowsDropped", "20m"),
     fires(
         "OrchestrationRowsDropped",
@@ -307,7 +299,7 @@ ROWS_NOT_DROPPED = history(
 )
 CHECKPOINT_FAILING = history(
     "the state cannot be saved for half an hour",
-    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep(0, 30, (1, 30), (0, 60))},
+    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep((0, 30), (1, 30), (0, 60))},
     healthy("OrchestrationCheckpointFailing", "20m"),
     fires(
         "OrchestrationCheckpointFailing",
@@ -320,7 +312,7 @@ CHECKPOINT_FAILING = history(
 )
 CHECKPOINT_FAILED = history(
     "saving fails now and then",
-    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep(0, 30, (0.19, 60))},
+    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep((0, 30), (0.19, 60))},
     below("OrchestrationCheckpointFailing", "80m"),
 )
 RELOAD_FAILED = history(
@@ -353,7 +345,7 @@ SCRAPE_TOO_BIG = history(
 )
 LOGINS_FAILING = history(
     "somebody tries passwords for ten minutes",
-    {series(telemetry.AUTH_FAILURES, TARGET): steep(0, 20, (3.9, 20), (10, 10), (0, 60))},
+    {series(telemetry.AUTH_FAILURES, TARGET): steep((0, 20), (3.9, 20), (10, 10), (0, 60))},
     healthy("OrchestrationLoginsFailing", "15m"),
     below("OrchestrationLoginsFailing", "35m"),
     fires(
@@ -387,10 +379,10 @@ CERTIFICATE_EXPIRING = history(
 def rules(failed: float, missed: float) -> dict[str, str]:
     """So many evaluations fail, and are left out, from minute 30 to 60; others' rules fail all the time."""
     return {
-        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group=GROUP): steep(0, 30, (failed, 30), (0, 60)),
-        series(foreign.RULES_MISSED, PROMETHEUS, rule_group=GROUP): steep(0, 30, (missed, 30), (0, 60)),
-        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group="node.yaml;node"): steep(5, 120),
-        series(foreign.RULES_MISSED, PROMETHEUS, rule_group="node.yaml;node"): steep(5, 120),
+        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group=GROUP): steep((0, 30), (failed, 30), (0, 60)),
+        series(foreign.RULES_MISSED, PROMETHEUS, rule_group=GROUP): steep((0, 30), (missed, 30), (0, 60)),
+        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group="node.yaml;node"): steep((5, 120)),
+        series(foreign.RULES_MISSED, PROMETHEUS, rule_group="node.yaml;node"): steep((5, 120)),
     }
 
 
@@ -414,7 +406,7 @@ RULES_WORK = history(
 NOTIFICATIONS_DROPPED = history(
     "Alertmanager cannot be reached, then is not known at all",
     {
-        series(foreign.NOTIFICATIONS_DROPPED, PROMETHEUS): steep(0, 30, (2, 30), (0, 120)),
+        series(foreign.NOTIFICATIONS_DROPPED, PROMETHEUS): steep((0, 30), (2, 30), (0, 120)),
         series(foreign.ALERTMANAGERS, PROMETHEUS): "1x99 0x20 1x60",
     },
     healthy("OrchestrationNotificationsDropped", "20m"),
@@ -439,7 +431,7 @@ NOTIFICATIONS_DROPPED = history(
 NOTIFICATIONS_FAILING = history(
     "a receiver takes nothing for half an hour",
     {
-        series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep(0, 30, (1, 30), (0, 120)),
+        series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep((0, 30), (1, 30), (0, 120)),
         series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="email"): "4x180",
     },
     healthy("OrchestrationNotificationsFailing", "20m"),
@@ -455,7 +447,7 @@ NOTIFICATIONS_FAILING = history(
 )
 NOTIFICATIONS_ARRIVE = history(
     "one notification in twenty minutes fails",
-    {series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep(0.05, 120)},
+    {series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep((0.05, 120))},
     below("OrchestrationNotificationsFailing", "90m"),
 )
 
