@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
+import pytest
 import yaml
 
 from tools.bring import (
@@ -148,6 +149,13 @@ def wanted_alertmanager(env: Mapping[str, str] = os.environ) -> list[AlertTools 
 def are_required(env: Mapping[str, str] = os.environ) -> bool:
     """Whether a test that cannot run for want of a program fails, as it does in CI."""
     return env.get("CI", "") in ("true", "1") or env.get("TEST_REQUIRE_TOOLS") == "1"
+
+
+def cannot_run(missing: Missing) -> NoReturn:
+    """End the test that asks: skipped, with a word of what for, or failed where every test has to run."""
+    if are_required():
+        pytest.fail(f"a test must run, and cannot {NOT_RUN}{missing.what}", pytrace=False)
+    pytest.skip(f"{NOT_RUN}{missing.what}")
 
 
 def free_port() -> int:

@@ -27,7 +27,7 @@ from tests.realtools import (
     Prometheus,
     Tools,
     alertmanager_versions,
-    wanted_alertmanager,
+    cannot_run,
 )
 
 pytestmark = pytest.mark.slow
@@ -41,9 +41,7 @@ def its_alertmanager(tools: Tools) -> AlertTools:
     """Old beside old and new beside new, as they are installed."""
     here = alertmanager_versions()
     if not here:
-        [missing] = wanted_alertmanager()
-        assert isinstance(missing, Missing)
-        pytest.fail(f"no {missing.what}")
+        cannot_run(Missing("Alertmanager"))
     return here[0] if tools.release < (3, 0) else here[-1]
 
 
