@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from alerting import thresholds
-from alerting.rules import Alert
+from alerting.rules import PREFIX, Alert
 from tests import rulelint
 
 SECTIONS = ("What it means", "What to look at", "Likely causes", "What to do", "When to ignore it")
@@ -45,6 +45,16 @@ def stale_limits(text: str) -> Iterator[str]:
         there = limits.get(section, {}).get(key)
         if there is None or abs(there - float(value) / (100 if percent else 1)) > 1e-9:
             yield f"says that {section}.{key} is {value}{percent}, and it is {there}"
+
+
+def strangers(alerts: Iterable[Alert], texts: Mapping[str, str]) -> list[str]:
+    """A line for each alert that a text speaks of and that there is not."""
+    names = {alert.name for alert in alerts}
+    return [
+        f"{file} speaks of {name}"
+        for file, text in sorted(texts.items())
+        for name in sorted({*re.findall(rf"\b{PREFIX}[A-Z]\w+", text)} - names)
+    ]
 
 
 def missing(alerts: Iterable[Alert], texts: Mapping[str, str]) -> list[str]:

@@ -172,6 +172,7 @@ def test_every_alert_has_a_runbook() -> None:
     texts = {path.name: path.read_text() for path in RUNBOOKS.glob("*.md")}
 
     assert runbooks.missing(alerts(), texts) == []
+    assert runbooks.strangers(alerts(), texts) == []
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
@@ -226,6 +227,9 @@ def test_a_good_runbook_is_not_caught() -> None:
     """One that has all is left alone, and none may be missing or left over."""
     assert list(runbooks.wrong(an_alert(), a_runbook(), [])) == []
     assert runbooks.missing([an_alert()], {"B.md": ""}) == ["OrchestrationA.md is missing", "B.md is of no alert"]
+    assert runbooks.strangers([an_alert()], {"B.md": "see OrchestrationA and OrchestrationBees"}) == [
+        "B.md speaks of OrchestrationBees"
+    ]
 
 
 @pytest.mark.parametrize(
