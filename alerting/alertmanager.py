@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from alerting.groups import alerts
-from alerting.groups.availability import WATCHDOG
+from alerting.groups.availability import EXPORTER_DOWN, SOURCE_DOWN, WATCHDOG
 from alerting.receivers import DAYS, Email, MuteWindow, Receiver, Receivers, Slack, Smtp, Teams, Webhook
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -24,7 +24,6 @@ DEAD_MANS_SWITCH = "dead-mans-switch"
 INSTEAD = {"oncall": ("team",), "team": ("oncall",), "finance": ("team", "oncall"), "quality": ("team", "oncall")}
 """Who is told in place of somebody who is not configured, in this order."""
 
-EXPORTER_DOWN, SOURCE_DOWN = "OrchestrationExporterDown", "OrchestrationSourceDown"
 QUALITY = ("handoffs", "sessions", "anomalies")
 """The alert groups whose warnings are read once a day."""
 _LESS = "warning|info"
@@ -159,8 +158,8 @@ def inhibitions(tenant_labels: Sequence[str], about: Collection[str]) -> list[Co
     source = [*place, "source", *tenant_labels]
     what = ["alert_group", *source, *sorted({*about} - {*source})]
     return [
-        _inhibition([f'alertname="{EXPORTER_DOWN}"', 'instance!=""'], _LESS, place),
-        _inhibition([f'alertname="{SOURCE_DOWN}"', 'source!=""'], _LESS, source),
+        _inhibition([f'alertname="{EXPORTER_DOWN.name}"', 'instance!=""'], _LESS, place),
+        _inhibition([f'alertname="{SOURCE_DOWN.name}"', 'source!=""'], _LESS, source),
         _inhibition(['severity="critical"', 'instance!=""'], _LESS, what),
         _inhibition(['severity="warning"', 'instance!=""'], "info", what),
     ]

@@ -6,8 +6,10 @@ and guards join `on (job, instance, source)`: one tenant's restored database sil
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from exporter.catalogue import own
-from exporter.promql import Asked, Expr, Part, binary, labels_of, select
+from exporter.promql import Asked, Expr, Part, binary, labels_of, matching, select
 
 JOIN = ("job", "instance", "source")
 ON = f"on ({', '.join(JOIN)})"
@@ -28,18 +30,35 @@ def rate(metric: Asked, window: str, *keep: str, part: Part = "", **where: str) 
     return _summed(metric, select(metric, part, **where).rate(window), keep, part)
 
 
-def ratio(bad: Expr, all_: Expr, least: float = 0) -> Expr:
-    """The bad share of all; 0 where none is bad, and absent where there were no events, or ``least`` or fewer."""
-    return binary(binary(bad, "or", binary(0, "*", all_)), "/", binary(all_, ">", least))
+def quantile(level: float, histogram: Asked, window: str, *keep: str, **where: str) -> Expr:
+    """A quantile of what was observed over a window, summed up as by `total`; NaN where nothing was.
+
+    Raises: PromqlError, for a label that the histogram has not.
+    """
+    buckets = rate(histogram, window, *keep, "le", part="_bucket", **where)
+    return Expr(f"histogram_quantile({level:g}, {buckets})")
+
+
+def ratio(bad: Expr, every: Expr, least: float = 0) -> Expr:
+    """The bad share of all; 0 where none is bad, and absent where there were no events, or fewer than ``least``."""
+    enough = binary(every, ">=", least) if least else binary(every, ">", 0)
+    return binary(binary(bad, "or", binary(0, "*", every)), "/", enough)
 
 
 def failing(metric: Asked, window: str, *keep: str, least: float = 0) -> Expr:
     """The share of failures among the results that are known, over a window; see `ratio`."""
-    return ratio(
-        total(metric, window, *keep, outcome="failure"),
-        total(metric, window, *keep, outcome=KNOWN),
-        least,
-    )
+    failed, known = (total(metric, window, *keep, outcome=outcome) for outcome in ("failure", KNOWN))
+    return ratio(failed, known, least)
+
+
+def usual(at: Callable[[str], Expr]) -> Expr:
+    """The median of what was so many weeks ago, of three; absent where fewer than two of them are known.
+
+    ``at`` gives the expression at an offset. So what happens at one hour of the week only is expected then.
+    """
+    weeks = " or ".join(f'label_replace({at(week)}, "week", "{week}", "", "")' for week in ("1w", "2w", "3w"))
+    known = binary(Expr(f"count without (week) ({weeks})"), ">=", 2)
+    return binary(Expr(f"quantile without (week) (0.5, {weeks})"), "and", known)
 
 
 def steady(alert: Expr, window: str) -> Expr:
@@ -58,7 +77,7 @@ def disturbed(window: str) -> Expr:
         select(own.SOURCE_REWINDS).increase(window),
         select(own.LATE_ROWS).increase(window),
     ]
-    return Expr(" or ".join(f"{_by_source(each)} > 0" for each in moved))
+    return Expr(" or ".join(f"{each} > 0" for each in moved))
 
 
 def current(alert: Expr) -> Expr:
@@ -76,12 +95,8 @@ def over(left: Expr, right: Expr, *on: str, operator: str = "/") -> Expr:
     return binary(left, f"{operator} on ({', '.join((*JOIN, *on))}) group_left ()", right)
 
 
-def _by_source(expr: Expr) -> str:
-    return str(expr.aggregate("max", *JOIN))
-
-
 def _summed(metric: Asked, expr: Expr, keep: tuple[str, ...], part: Part) -> Expr:
     own_labels = (*labels_of(metric), *(("le",) if part == "_bucket" else ()))
-    select(metric, part, **dict.fromkeys(keep, "~.*"))  # refuses a label that the metric has not
+    matching(metric, part, dict.fromkeys(keep, "~.*"))  # refuses a label that the metric has not
     dropped = [name for name in own_labels if name not in (*keep, *JOIN)]
     return expr.sum(without=dropped) if dropped else expr

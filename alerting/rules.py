@@ -37,6 +37,8 @@ Dashboard = Literal[
     "orchestration-exporter",
     "orchestration-wallboard",
 ]
+COUNT = '{{ $value | printf "%.0f" }}'
+"""How a description tells a number of events: an increase is extrapolated, and hardly ever whole."""
 VARIABLES = ("job", "instance", "source", "project", "model")
 """The dashboards' variables: a link takes along those that the alert has."""
 _NAME = re.compile(rf"{PREFIX}(?:[A-Z][a-z0-9]*)+")
@@ -140,6 +142,11 @@ class Group:
         names = [rule.name for rule in (*self.recorded, *self.slow)] + [alert.name for alert in self.alerts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise RuleError(f"{twice[0]} is in group {self.name} twice")
+
+    @property
+    def all_recorded(self) -> tuple[Recorded, ...]:
+        """Every recording rule, those of days first."""
+        return (*self.slow, *self.recorded)
 
     def document(self) -> dict[str, Any]:
         """The rule file's content."""

@@ -29,6 +29,8 @@ _WINDOW = re.compile(r"(?:[1-9][0-9]*(?:ms|[smhdwy]))+|\$__(?:rate_interval|rang
 _RECORDED = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _SIGNS = {"!~": "!~", "!": "!=", "~": "=~"}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ONE = re.compile(r"[\w:]+(?:\{[^{}]*\}|(?: (?:by|without) \([^()]*\) )?\(.*\))?")
+_GROUPED = re.compile(r" (?:by|without) \([^()]*\) ")
 _OVER_TIME = ("avg", "min", "max", "sum", "count", "last", "stddev", "present")
 
 
@@ -81,21 +83,21 @@ class Selector:
     part: Part
     text: str
 
-    def rate(self, window: str) -> Expr:
-        """The increase per second.
+    def rate(self, window: str, offset: str = "") -> Expr:
+        """The increase per second over a window that ended ``offset`` ago.
 
         Raises:
-            PromqlError: the metric is a gauge, or the window is none.
+            PromqlError: the metric is a gauge, or the window or the offset is none.
         """
-        return self._over("rate", window)
+        return self._over("rate", window, offset)
 
-    def increase(self, window: str) -> Expr:
-        """The increase over the window.
+    def increase(self, window: str, offset: str = "") -> Expr:
+        """The increase over a window that ended ``offset`` ago.
 
         Raises:
-            PromqlError: the metric is a gauge, or the window is none.
+            PromqlError: the metric is a gauge, or the window or the offset is none.
         """
-        return self._over("increase", window)
+        return self._over("increase", window, offset)
 
     def changes(self, window: str) -> Expr:
         """How often the value changed: for gauges that are times, and for guards.
@@ -123,10 +125,10 @@ class Selector:
         """
         return over_time(how, f"{self.value()}[{_window(window)}]", offset)
 
-    def _over(self, function: str, window: str) -> Expr:
+    def _over(self, function: str, window: str, offset: str) -> Expr:
         if _kind(self.metric) == "gauge":
             raise PromqlError(f"{self.metric.name} is a gauge: it has no {function}")
-        return Expr(f"{function}({self.text}[{_window(window)}])")
+        return Expr(f"{function}({_moved(f'{self.text}[{_window(window)}]', offset)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def over_time(how: str | float, series: str, offset: str = "") -> Expr:
     Raises:
         PromqlError: there is no such function, the level is not between 0 and 1, or the offset is no window.
     """
-    moved = f"{series} offset {_window(offset)}" if offset else series
+    moved = _moved(series, offset)
     if isinstance(how, str):
         if how not in _OVER_TIME:
             raise PromqlError(f"there is no {how}_over_time; there are {', '.join(_OVER_TIME)}")
@@ -220,7 +222,7 @@ def quantile(level: float, histogram: Asked, window: str, *by: str, **where: str
 
 
 def binary(left: Expr | float, operator: str, right: Expr | float) -> Expr:
-    """Two expressions joined, each in brackets, so that no precedence is to be known."""
+    """Two expressions joined, each in brackets unless it is one selector or call: no precedence is to be known."""
     return Expr(" ".join((_side(left), operator, _side(right))))
 
 
@@ -271,5 +273,22 @@ def _window(window: str) -> str:
     return window
 
 
+def _moved(series: str, offset: str) -> str:
+    return f"{series} offset {_window(offset)}" if offset else series
+
+
 def _side(side: Expr | float) -> str:
-    return f"({side})" if isinstance(side, Expr) else f"{side:g}"
+    if not isinstance(side, Expr):
+        return f"{side:.12g}"
+    return side.text if _ONE.fullmatch(side.text) and _is_closed(side.text) else f"({side})"
+
+
+def _is_closed(text: str) -> bool:
+    """Whether a text that begins with a selector or a call is no more: its last bracket closes the first call's."""
+    bare = _GROUPED.sub("", re.sub(r'"(?:[^"\\]|\\.)*"', '""', text))
+    depth = 0
+    for place, sign in enumerate(bare):
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == ")" and depth == 0:
+            return place == len(bare) - 1
+    return True

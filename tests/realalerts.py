@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email
 import email.policy
 import json
+import os
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -31,14 +34,19 @@ Labels = Mapping[str, str]
 class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
     """A real Alertmanager on a folder with its configuration, that lives as long as the `async with` around it.
 
+    ``env`` is added to its environment.
+
     Raises: RuntimeError with the end of its log if it does not start; TimeoutError.
     """
 
-    def __init__(self, tools: AlertTools, config: Path, folder: Path) -> None:
+    def __init__(
+        self, tools: AlertTools, config: Path, folder: Path, *, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.tools = tools
         self.url = ""
         self._config = config
         self._folder = folder
+        self._env = {**os.environ, **env}
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,8 +137,14 @@ class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self._folder / "alertmanager.log").open("wb") as log:
             # from its own folder: tools.bring has Debian's look for its templates beside itself
-            folder = self.tools.alertmanager.parent
-            return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                command,
+                cwd=self.tools.alertmanager.parent,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     async def _is_ready(self) -> bool:
         match = re.search(r'msg="Listening on".* address=(127\.0\.0\.1:\d+)', self.log)
@@ -177,10 +191,12 @@ class Told(AbstractAsyncContextManager["Told"]):
 
 @dataclass
 class Mailbox(AbstractAsyncContextManager["Mailbox"]):
-    """A mail server that keeps what is sent; plain, without users, as far as a client needs it to."""
+    """As much of a mail server as a client needs. It keeps what is sent; with ``tls``, only after STARTTLS and AUTH."""
 
+    tls: ssl.SSLContext | None = None
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -201,28 +217,42 @@ class Mailbox(AbstractAsyncContextManager["Mailbox"]):
         return f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
         try:
-            await self._talk(reader, writer)
+            while line := (await reader.readline()).decode().strip():
+                await self._answer(line, reader, writer)
+                await writer.drain()
         finally:
             writer.close()
             await writer.wait_closed()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 here\r\n")
-        while line := (await reader.readline()).decode().strip():
-            verb = line[:4].upper()
-            if verb == "RCPT":
-                self.recipients.append(line.partition("<")[2].rstrip(">"))
-            if verb == "DATA":
-                writer.write(b"354 go on\r\n")
-                raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
-                mail = email.message_from_bytes(raw.replace(b"\r\n..", b"\r\n."), policy=email.policy.default)
-                assert isinstance(mail, EmailMessage)
-                self.mails.append(mail)
-            writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 ok\r\n")
-            await writer.drain()
-            if verb == "QUIT":
-                return
+    async def _answer(self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        verb, _, rest = line.partition(" ")
+        if verb.upper() == "EHLO" and self.tls:
+            is_safe = writer.get_extra_info("ssl_object") is not None
+            writer.write(b"250-here\r\n250 AUTH PLAIN\r\n" if is_safe else b"250-here\r\n250 STARTTLS\r\n")
+        elif verb.upper() == "STARTTLS" and self.tls:
+            writer.write(b"220 go on\r\n")
+            await writer.start_tls(self.tls)
+        elif verb.upper() == "AUTH":
+            self.logins.append(base64.b64decode(rest.rpartition(" ")[2]).decode())
+            writer.write(b"235 welcome\r\n")
+        elif self.tls and not self.logins:
+            writer.write(b"530 who are you\r\n")
+        elif verb.upper() == "DATA":
+            writer.write(b"354 go on\r\n")
+            self._keep(await reader.readuntil(b"\r\n.\r\n"))
+            writer.write(b"250 ok\r\n")
+        else:
+            if verb.upper() == "RCPT":
+                self.recipients.append(rest.partition("<")[2].rstrip(">"))
+            writer.write(b"221 bye\r\n" if verb.upper() == "QUIT" else b"250 ok\r\n")
+
+    def _keep(self, raw: bytes) -> None:
+        text = raw.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+        mail = email.message_from_bytes(text, policy=email.policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
 
 
 async def until(condition: Callable[[], object], what: str, *, timeout_s: float = WAIT_TIMEOUT_S) -> None:

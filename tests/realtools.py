@@ -127,8 +127,7 @@ def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missi
     wanted: list[Tools | Missing] = [*here]
     if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < (3, 0) for t in here):
         wanted.append(Missing("Prometheus 3"))
-    debians = (debian_folder(cache_folder()), Path("/usr/bin"))
-    if are_required(env) and is_debian() and not any(_is_below(debians, tools.prometheus) for tools in here):
+    if are_required(env) and is_debian() and not any(_is_below(_debians(), tools.prometheus) for tools in here):
         wanted.append(Missing("packaged Prometheus"))
     return wanted or [Missing("Prometheus")]
 
@@ -142,6 +141,8 @@ def wanted_alertmanager(env: Mapping[str, str] = os.environ) -> list[AlertTools 
     wanted: list[AlertTools | Missing] = [*here]
     if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < _release(ALERTMANAGER) for t in here):
         wanted.append(Missing("current Alertmanager"))
+    if are_required(env) and is_debian() and not any(_is_below(_debians(), tools.alertmanager) for tools in here):
+        wanted.append(Missing("packaged Alertmanager"))
     return wanted or [Missing("Alertmanager")]
 
 
@@ -174,6 +175,10 @@ def _folders(program: str) -> list[Path]:
 
 def _is_program(path: Path) -> bool:
     return os.access(path, os.X_OK) and path.is_file()
+
+
+def _debians() -> tuple[Path, Path]:
+    return debian_folder(cache_folder()), Path("/usr/bin")
 
 
 def _is_below(folders: Sequence[Path], program: Path) -> bool:

@@ -194,9 +194,10 @@ def groupings(rules: list[Rule]) -> Iterator[str]:
     known = {"job", "instance", "le", "alertname", *thresholds.load().tenant_labels}
     known |= {name for metric, _ in KNOWN.values() for name in labels_of(metric)}
     for rule in rules:
+        made = set(re.findall(r'label_replace\([^"]*"(\w+)"', re.sub(r"\{[^{}]*\}", "", rule.expr)))
         for match in _GROUPING.finditer(_without_strings(rule.expr)):
             asked = {name.strip() for name in match[1].split(",") if name.strip()}
-            yield from (f"{rule.name} groups by {name}, which nothing has" for name in sorted(asked - known))
+            yield from (f"{rule.name} groups by {name}, which nothing has" for name in sorted(asked - known - made))
 
 
 def own_files(rules: list[Rule]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from alerting import alertmanager, receivers, thresholds
 from alerting.receivers import DAYS, MuteWindow, Receivers
 from tests.realalerts import amtool as run
 from tests.realalerts import receivers_of
-from tests.test_receivers import FULL
+from tests.test_receivers import FULL, MANUAL
 
 GROUPS = ("availability", "handoffs", "sessions", "money", "service-levels", "anomalies")
 SEVERITIES = ("critical", "warning", "info")
@@ -55,10 +55,11 @@ def test_amtool_has_nothing_to_say_of_any_variation(amtool: Path, tmp_path: Path
         for some in itertools.chain.from_iterable(itertools.combinations(PEOPLE, size) for size in sizes)
     ]
 
-    code, said = run(amtool, "check-config", *files)
+    as_it_comes = command.REPOSITORY / command.ALERTMANAGER / "alertmanager.yml"
+    code, said = run(amtool, "check-config", as_it_comes, *files)
 
     assert len(files) == 32
-    assert (code, said.count("Checking ")) == (0, 32), said
+    assert (code, said.count("Checking ")) == (0, 33), said
 
 
 def test_amtool_takes_a_site_with_everything(amtool: Path, tmp_path: Path) -> None:
@@ -146,6 +147,22 @@ def test_a_muted_site_routes_the_same(amtool: Path, tmp_path: Path) -> None:
 
     assert found == ["oncall", "oncall,finance", "finance", "quality", "team"]
     assert receivers_of(amtool, config, ["alertname=SomebodyElses"]) == ["team"]
+
+
+def test_the_manuals_table_of_routes_has_their_times() -> None:
+    """docs/alerting.md, a row a route; two routes make the digest."""
+    root, children = routes(settings(*PEOPLE))
+    units = {"s": "s", "m": "min", "h": "h", "d": "d"}
+
+    def times(route: Mapping[str, Any]) -> str:
+        found = [route[f"{key}"] for key in ("group_wait", "group_interval", "repeat_interval")]
+        return " | ".join(f"{each[:-1]} {units[each[-1]]}" for each in found)
+
+    rows = re.findall(r"\| (\d+ \w+ \| \d+ \w+ \| \d+ \w+) \|$", MANUAL.read_text(), re.MULTILINE)
+
+    watchdog, page, money, quality, info = map(times, children)
+    assert rows == [watchdog, page, money, quality, times(root)]
+    assert info == quality
 
 
 # ── as data ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from alerting import alertmanager, receivers, thresholds
 from alerting.receivers import DAYS
 from tests.realalerts import EXTERNAL_URL, Alertmanager, Mailbox, Told, until
 from tests.realtools import POLL_S, WAIT_TIMEOUT_S, AlertTools
+from tests.test_security import authority, pem
 
 TENANT_LABELS = thresholds.load().tenant_labels
 OF_OLD = 'alertmanager: "0.25"\n'
@@ -309,6 +311,30 @@ def check_links(links: Mapping[str, str]) -> None:
     assert links["Query"].startswith("http://prom.example.com/graph?")
     assert links["All alerts"] == EXTERNAL_URL
     assert sorted(silenced(links["Silence"])) == MATCHERS
+
+
+async def test_mail_goes_with_a_password_from_a_file_and_over_tls_only(
+    alertmanager_tools: AlertTools, tmp_path: Path
+) -> None:
+    """The server is asked for TLS, its certificate is checked, then the password of the file is said."""
+    ours = authority("ours")
+    ours.sign(tmp_path, "server", san="mail.example.com")
+    (tmp_path / "ca.crt").write_bytes(pem(ours.certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    password = secret(tmp_path, "password", "s3cret")
+    if alertmanager_tools.release < (0, 27):
+        password.write_text("s3cret")  # it would send the line's end along
+    async with Mailbox(context) as mailbox:
+        smtp = f"host: '{mailbox.address}', sender: a@example.com, username: alerts, password_file: {password}"
+        config = configured(tmp_path, f"{OF_OLD}smtp: {{{smtp}}}\nteam: {{email: {{to: team@example.com}}}}")
+        trusting = {"SSL_CERT_FILE": str(tmp_path / "ca.crt")}
+        async with Alertmanager(alertmanager_tools, config, tmp_path / "run", env=trusting) as running:
+            await running.post(SLOW, annotations=ANNOTATIONS)
+            await until(lambda: mailbox.mails, "sent")
+
+    assert mailbox.logins == ["\0alerts\0s3cret"]
+    assert mailbox.recipients == ["team@example.com"]
 
 
 async def test_a_digest_offers_no_silence_and_shows_twenty(alertmanager_tools: AlertTools, tmp_path: Path) -> None:

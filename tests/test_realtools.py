@@ -277,6 +277,9 @@ def test_who_wants_prometheus_3_wants_an_alertmanager_of_its_day(monkeypatch: py
     monkeypatch.setattr("tests.realtools.alertmanager_versions", lambda: (old, new))
     assert wanted_alertmanager({"TEST_PROMETHEUS_3": "1"}) == [old, new]
 
+    monkeypatch.setattr("tests.realtools.is_debian", lambda: True)
+    assert wanted_alertmanager({"CI": "true"}) == [old, new, Missing("packaged Alertmanager")]
+
 
 def test_nothing_missing_is_no_line() -> None:
     """A run that wanted for nothing says nothing."""

@@ -76,6 +76,7 @@ def test_the_manuals_example_is_taken_and_its_table_is_whole() -> None:
         ("{url_file: /run/secrets/pager}", "{url_file: /a, url: 'http://b'}", "oncall.webhook: must have either url"),
         ("{url_file: /run/secrets/pager}", "{url: 'http://u:secret@b/'}", "oncall.webhook.url: must be an http"),
         ("{webhook_url_file: /run/secrets/teams}", "yes", "line 5: team.teams: 'yes': Input should be a valid dict"),
+        ("{webhook_url_file: /run/secrets/teams}", "{}", "line 5: team.teams.webhook_url_file: is missing"),
         ("to: team@example.com", "to: Team <team@example.com>", "team.email.to.0: 'Team <team@example.com>': must be"),
         ("[money@example.com, head@example.com]", "[]", r"line 8: finance.email.to: .*at least 1 item"),
         ("mail.example.com:587", "mail.example.com", "line 13: smtp.host: 'mail.example.com': must be HOST:PORT"),

@@ -35,4 +35,4 @@ def alerts(groups: tuple[Group, ...] = GROUPS) -> tuple[Alert, ...]:
 
 def recorded(groups: tuple[Group, ...] = GROUPS) -> tuple[Recorded, ...]:
     """Every recording rule."""
-    return tuple(rule for group in groups for rule in (*group.slow, *group.recorded))
+    return tuple(rule for group in groups for rule in group.all_recorded)
