@@ -157,7 +157,7 @@ class _Series:
 class _Family:
     """One metric: its headers in both formats, and its series by the values of its labels."""
 
-    __slots__ = ("_names", "_of_source", "_own", "_parent", "_series", "headers")
+    __slots__ = ("_kept", "_names", "_of_source", "_own", "_parent", "_series", "headers")
 
     def __init__(self, declared: Declaration, constants: Iterable[str], registry: CollectorRegistry) -> None:
         self._own, self._of_source = declared.labels, declared.labels[:1] == ("source",)
@@ -169,6 +169,7 @@ class _Family:
             Format.OPENMETRICS: _openmetrics(described).decode(),
         }
         self._series: dict[tuple[str, ...], _Series] = {}
+        self._kept: dict[Format, str] = {}
         if not self._names and declared.born:
             self.series()
 
@@ -179,6 +180,7 @@ class _Family:
             client = self._parent.labels(*values) if values else self._parent
             labels = dict(zip(self._names, values, strict=True))
             found = self._series[values] = _Series(client, labels)
+            self._kept.clear()
         return found
 
     def add(self, *values: str, amount: float = 1.0) -> None:
@@ -192,10 +194,17 @@ class _Family:
             case gauge:
                 gauge.set(amount)
         series.changed()
+        self._kept.clear()
+
+    def prepare(self, *values: str) -> None:
+        """Have the lines of the series with these values ready before they are asked for."""
+        self.series(*values).lines()
 
     def render(self, form: Format) -> str:
-        """Headers and lines; nothing while there is no series."""
-        return self._rendered(form, self._series.values())
+        """Headers and lines, kept until one changes; nothing while there is no series."""
+        if (text := self._kept.get(form)) is None:
+            text = self._kept[form] = self._rendered(form, self._series.values())
+        return text
 
     def render_source(self, form: Format, source: str) -> str:
         """The same of one source's series; nothing where sources are not told apart."""
@@ -212,6 +221,7 @@ class _Family:
             return
         for values in list(self._series):
             if values[len(self._own) :] != constants.get(values[0]):
+                self._kept.clear()
                 self._parent.remove(*values)
                 del self._series[values]
 
@@ -325,8 +335,12 @@ class Telemetry:
 
     def requested(self, route: str, code: int, *, duration_s: float) -> None:
         """Count a request that was answered; ``route`` must come from a closed set."""
-        self._families[HTTP_REQUESTS].add(route, str(code))
-        self._families[HTTP_DURATION].add(route, amount=duration_s)
+        requests, durations = self._families[HTTP_REQUESTS], self._families[HTTP_DURATION]
+        requests.add(route, str(code))
+        durations.add(route, amount=duration_s)
+        # now that the answer is sent, rather than when the next scrape waits for them: 50 µs
+        requests.prepare(route, str(code))
+        durations.prepare(route)
 
     def refused(self, why: Declaration) -> None:
         """Count a request that was not let in; ``why`` is `AUTH_FAILURES` or `RATE_LIMITED`."""

@@ -34,7 +34,7 @@ CHECKS = '["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]'
 AXE = f"""axe.run(document, {{runOnly: {CHECKS}}}).then(found => found.violations.map(
     each => each.id + ": " + each.nodes.map(node => node.target + " " + node.failureSummary).join("; ")))"""
 LONG = "a-name-without-any-place-where-it-could-be-broken-" * 2
-EVIL = "<img src=https://example.invalid/x onerror=alert(1)>\u202e'\""
+EVIL = "<script>alert(1)</script><img src=https://example.invalid/x onerror=alert(1)>\u202e'\""
 
 
 def well(name: str = "default", **changes: object) -> SourceStatus:
@@ -177,6 +177,8 @@ async def test_pages_are_usable_by_everybody(tmp_path: Path, browser: Browser, w
             text = await page.evaluate("document.body.innerText")
             assert TYPED not in text
             assert (EVIL[:20] in text) == (path in ("/", "/several", "/sessions/s"))
+            made = "document.querySelectorAll('body script, body img, [onerror]').length"
+            assert await page.evaluate(made) == 0
             ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert ground == {"light": "rgb(244, 245, 247)", "dark": "rgb(16, 19, 23)"}[scheme]
 

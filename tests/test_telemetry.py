@@ -40,7 +40,7 @@ def moved(telemetry: Telemetry, *sources: str) -> Telemetry:
     telemetry.published(sources[0], {"orchestration_handoffs_total": 1_500, "orchestration_up": 1}, duration_s=0.004)
     telemetry.saved(sources[0], duration_s=0.2, size_bytes=123_456_789)
     telemetry.save_failed()
-    telemetry.reloaded(successful=False, now=2.0)
+    telemetry.reloaded("configuration", successful=False, now=2.0)
     for code in (200, 404):
         telemetry.requested("/metrics", code, duration_s=12.5)
     telemetry.refused(AUTH_FAILURES)

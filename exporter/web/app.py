@@ -33,6 +33,8 @@ log = logs.get(__name__)
 
 _PLAIN = "text/plain; charset=utf-8"
 _OTHER = "other"
+_SHORT_BYTES = 256 * 1024
+"""Up to this, copying a body costs less than a second write [20 µs against 60, of TLS and of who waits for it]."""
 _KEPT = ("Allow", "Location", "WWW-Authenticate", "Retry-After")
 
 
@@ -224,8 +226,10 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
         "Vary": "Accept, Accept-Encoding",
         **({"Content-Encoding": "gzip"} if gzip else {}),
     }
-    response = web.StreamResponse(headers=headers)
-    if request.method == "GET" and await sent(request, response, body, tail):
+    short = len(body) <= _SHORT_BYTES
+    response = web.Response(headers=headers) if short else web.StreamResponse(headers=headers)
+    pieces = (body + tail,) if short else (body, tail)
+    if request.method == "GET" and await sent(request, response, *pieces):
         edition.note_served()
     return response
 

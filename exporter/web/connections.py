@@ -104,16 +104,18 @@ class Connection(RequestHandler):
         return answer
 
 
-async def sent(request: web.Request, response: web.StreamResponse, body: bytes, tail: bytes) -> bool:
-    """Send an answer in two pieces; whether the system took all of it while the client was still there.
+async def sent(request: web.Request, response: web.StreamResponse, *pieces: bytes) -> bool:
+    """Send an answer; whether the system took all of it while the client was still there.
 
-    A long body goes as it is: joining it to anything copies it, which takes as long as sending it. asyncio's TLS takes
-    a piece of any length without waiting, and waits for what is left of it with the next one: ``tail`` is not empty.
+    A piece that is long goes as it is: joining it to anything copies it, which takes as long as sending it. So the
+    headers of a `web.Response`, which aiohttp joins to the first piece, are for shorter ones. asyncio's TLS takes a
+    piece of any length without waiting, and waits for what is left of it with the next one.
     """
     try:
         await response.prepare(request)
-        await response.write(body)
-        await response.write_eof(tail)
+        for piece in pieces:
+            await response.write(piece)
+        await response.write_eof()
     except ConnectionError:
         return False
     return request.transport is not None and not request.transport.is_closing()

@@ -130,7 +130,7 @@ class Pages:
 
 async def _answer(request: web.Request, code: int, text: str, **headers: str) -> web.StreamResponse:
     body = text.encode()
-    answer = web.StreamResponse(
+    answer = web.Response(
         status=code,
         headers={
             "Content-Type": "text/html; charset=utf-8",

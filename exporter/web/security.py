@@ -6,6 +6,7 @@ stays.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Mapping
@@ -236,7 +237,7 @@ def _stamp(files: tuple[Path, ...]) -> Stamp:
 
 def _of(file: Path) -> tuple[int, int, int] | None:
     try:
-        found = file.stat()
+        found = os.stat(file)  # noqa: PTH116 - at each request: half the time of Path.stat
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,7 @@ class Principal:
 class Users:
     """The users and tokens of one reading of the files.
 
-    A password that was right is remembered under a keyed hash of user and password, so that a scrape pays for bcrypt
+    A password that was right is remembered under a keyed hash of the whole header, so that a scrape pays for bcrypt
     once; a wrong one never is, so that guessing costs the same each time. An unknown user is compared with a hash
     that no password has, of the highest cost among the users'.
 
@@ -61,7 +60,7 @@ class Users:
         scheme, _, given = header.partition(" ")
         if scheme.lower() == "bearer":
             return self._tokens.get(_digest(given.strip()))
-        return self._right.get(self._entry(*pair)) if (pair := _pair(header)) else None
+        return self._right.get(self._entry(header))
 
     async def find(self, header: str) -> Principal | None:
         """Who the header names; None if nobody, or if the password is wrong."""
@@ -77,12 +76,11 @@ class Users:
         principal = Principal(self._roles.get(user, "viewer"))
         if len(self._right) >= _KEPT:
             del self._right[next(iter(self._right))]
-        self._right[self._entry(user, password)] = principal
+        self._right[self._entry(header)] = principal
         return principal
 
-    def _entry(self, user: str, password: bytes) -> bytes:
-        name = user.encode()
-        return hmac.digest(self._key, len(name).to_bytes(8, "big") + name + password, "sha256")
+    def _entry(self, header: str) -> bytes:
+        return hashlib.blake2b(header.encode("utf-8", "surrogateescape"), key=self._key).digest()
 
 
 def _pair(header: str) -> tuple[str, bytes] | None:
