@@ -123,6 +123,7 @@ def sample(tmp_path: Path) -> Path:
     return Path(shutil.copy(SAMPLE, tmp_path / "sample.db"))
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("naive", ["UTC", "Europe/Berlin"])
 async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, naive: str) -> None:
     """Without a checkpoint the number is that of one full read, by the clock that was given; of every family."""
