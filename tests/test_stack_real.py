@@ -1,7 +1,7 @@
 """`make e2e`: the provisioned files as they are, in real Prometheus and Alertmanager, without Docker.
 
 Commands, environment and files are those of `docker-compose.yml` and `provisioning/`: only paths and addresses are
-others. One exporter on a simulated platform, and beside it every version of Prometheus here, each with an Alertmanager
+others, and how soon an alert is sent again. One exporter on a simulated platform, and beside it every version of Prometheus here, each with an Alertmanager
 of its day.
 """
 
@@ -120,12 +120,17 @@ class Stack:
             for name, program in (("prometheus", tools.prometheus), ("alertmanager", alert_tools.alertmanager))
         }
 
+        # an alert that fires before Prometheus has found Alertmanager (5 s, before 3.x) is sent again after a minute
+        self._commands["prometheus"].append("--rules.alert.resend-delay=5s")
+
     def start(self, running: contextlib.ExitStack) -> None:
         """Start both, until ``running`` is left."""
         for name, command in self._commands.items():
             # Debian's Alertmanager, as it is brought, finds its default templates from the folder it is in
             cwd = self.alert_tools.alertmanager.parent if name == "alertmanager" else self.folder
-            running.enter_context(process(command, self.folder / f"{name}.log", cwd=cwd))
+            given = {key: str(value or "") for key, value in SERVICES[name].get("environment", {}).items()}
+            env = {**environment(), **given}
+            running.enter_context(process(command, self.folder / f"{name}.log", env=env, cwd=cwd))
 
     def log(self, name: str) -> str:
         """What one of them has said."""
@@ -291,7 +296,7 @@ def test_there_is_data(stack: Stack, name: str) -> None:
 
 
 def test_every_rule_is_loaded_and_works(stack: Stack) -> None:
-    """All rules of the files are there, have been evaluated, and none had an error."""
+    """All rules of the files are there, and none has an error, over the real metrics."""
     files = [yaml.safe_load(path.read_text()) for path in (PROVISIONING / "prometheus" / "rules").glob("*.yaml")]
     wanted = sorted(
         rule.get("alert") or rule["record"] for file in files for each in file["groups"] for rule in each["rules"]
@@ -301,19 +306,28 @@ def test_every_rule_is_loaded_and_works(stack: Stack) -> None:
         answer = stack.ask("rules")
         return [rule for group in answer["groups"] for rule in group["rules"]] if answer else []
 
-    until(lambda: rules() and all(rule["health"] != "unknown" for rule in rules()), "all evaluated")
+    until(lambda: any(rule["health"] == "ok" for rule in rules()), "an evaluation")
 
     assert sorted(rule["name"] for rule in rules()) == wanted
-    assert [(rule["name"], rule["lastError"]) for rule in rules() if rule["health"] != "ok"] == []
+    assert [(rule["name"], rule["lastError"]) for rule in rules() if rule["health"] == "err"] == []
+    # groups of long intervals wait for their turn: they are asked right away
+    answers = {rule["name"]: stack.ask("query", query=rule["query"]) for rule in rules()}
+    assert [name for name, answer in answers.items() if not answer or "result" not in answer] == []
 
 
 def test_alerts_arrive(stack: Stack) -> None:
-    """The watchdog, which always fires, has come to Alertmanager."""
+    """The watchdog, which always fires, has come to Alertmanager, with links to the stack's own Grafana."""
 
-    def alerts() -> set[str]:
-        return {each["labels"]["alertname"] for each in got(f"{stack.alertmanager}/api/v2/alerts") or []}
+    def watchdog() -> list[dict[str, Any]]:
+        alerts = got(f"{stack.alertmanager}/api/v2/alerts") or []
+        return [each for each in alerts if each["labels"]["alertname"] == "OrchestrationWatchdog"]
 
-    until(lambda: "OrchestrationWatchdog" in alerts(), "an alert")
+    (alert,) = until(watchdog, "an alert")
+
+    grafana = SERVICES["prometheus"]["environment"]["GRAFANA_URL"]
+    assert alert["annotations"]["dashboard_url"].startswith(f"{grafana}/d/orchestration-")
+    assert alert["labels"]["grafana_url"] == grafana
+    assert "runbooks_url" not in alert["labels"]
 
 
 def test_exemplars_are_kept(stack: Stack) -> None:
