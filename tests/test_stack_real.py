@@ -1,8 +1,8 @@
 """`make e2e`: the provisioned files as they are, in real Prometheus and Alertmanager, without Docker.
 
 Commands, environment and files are those of `docker-compose.yml` and `provisioning/`: only paths and addresses are
-others, and how soon an alert is sent again. One exporter on a simulated platform, and beside it every version of Prometheus here, each with an Alertmanager
-of its day.
+others, and how soon an alert is sent again. One exporter on a simulated platform, and beside it every version of
+Prometheus here, each with an Alertmanager of its day.
 """
 
 from __future__ import annotations
