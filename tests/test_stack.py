@@ -16,6 +16,8 @@ import yaml
 import exporter
 from dashboards.board import PROVISIONED
 from exporter.backfill.options import BackfillOptions
+from exporter.source.mounts import refusal
+from tests.processes import until
 from tests.realtools import Missing, cannot_run
 from tests.stackrules import (
     compose_breaches,
@@ -309,3 +311,113 @@ def test_paths_and_names_in_provisioned_files_are_those_of_the_containers() -> N
     assert provisioned(PROVIDER)["providers"][0]["options"]["path"].startswith(
         next(each.split(":")[1] for each in services["grafana"]["volumes"] if each.startswith("./provisioning/grafana"))
     )
+
+
+# ── make up ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+SCRIPT = (REPOSITORY / "tools" / "stack").read_text()
+
+
+@pytest.mark.parametrize("fstype", ["fakeowner", "virtiofs", "9p", "nfs4", "fuse.sshfs", "fuse.other", "unheard-of"])
+def test_a_refused_mount_is_known_by_the_exporters_own_words(fstype: str) -> None:
+    """`make up` looks for what the exporter says of a mount that it does not read, whatever its type."""
+    (words,) = re.findall(r"grep -Eq '([^']+)'", SCRIPT)
+
+    assert re.search(words, str(refusal(fstype)))
+    assert not re.search(words, "error   /database/orchestration.db: no such file")
+
+
+DOCKER = """#!/bin/sh
+# stands for Docker: it is there, builds, and says of the mount what the exporter would say
+case "$*" in
+*" check --database "*) echo "error   file system: fakeowner is a folder shared with a virtual machine"; exit 1 ;;
+*inspect*Health*) echo healthy ;;
+*network*) ;;
+*"ps -q"*) echo id ;;
+*promtool*) echo orchestration_up ;;
+esac
+echo "$*" >>"$CALLS"
+"""
+VENV = """#!/bin/sh
+mkdir -p .venv/bin
+printf '#!/bin/sh\\necho "$*" >"$CALLS.exporter"\\nexec sleep 60\\n' >.venv/bin/orchestration-exporter
+chmod +x .venv/bin/orchestration-exporter
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of what `make up` uses, with stand-ins for Docker and for the environment."""
+    folder = tmp_path / "checkout"
+    for name in ("tools/stack", ".env.example", "docker-compose.yml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    for path, text in ((tmp_path / "bin" / "docker", DOCKER), (folder / "tools" / "venv", VENV)):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    (tmp_path / "orchestration.db").write_text("")
+    return folder
+
+
+def up(checkout: Path, command: str = "up", **env: str) -> subprocess.CompletedProcess[str]:
+    """Call `tools/stack` there."""
+    given = {"PATH": f"{checkout.parent / 'bin'}:/usr/bin:/bin", "CALLS": str(checkout.parent / "calls"), **env}
+    return subprocess.run(
+        ["sh", "tools/stack", command], cwd=checkout, env=given, capture_output=True, text=True, check=False
+    )
+
+
+def remembered(checkout: Path) -> dict[str, str]:
+    """What stands in `.env`."""
+    return dict(re.findall(r"(?m)^([A-Z_]+)=(.*)$", (checkout / ".env").read_text()))
+
+
+def test_where_a_container_may_not_read_the_exporter_runs_on_the_host(checkout: Path) -> None:
+    """It is started there with TLS and users, Prometheus gets its address, and no container of it is started."""
+    database = checkout.parent / "orchestration.db"
+    try:
+        done = up(checkout, DATABASE=str(database), EXPORTER_USER="1000:1000")
+
+        assert done.returncode == 0, done.stderr
+        assert "on this machine, not in a container" in done.stdout
+        called = (checkout.parent / "calls.exporter").read_text()
+        assert f"serve --database {database} " in called
+        assert "--web.config.file secrets/exporter-web.yml" in called
+        started = [line for line in (checkout.parent / "calls").read_text().splitlines() if " up -d" in line]
+        assert [line.split()[-3:] for line in started] == [["prometheus", "alertmanager", "grafana"]]
+        targets = yaml.safe_load((checkout / remembered(checkout)["PROMETHEUS_TARGETS"] / "exporter.yml").read_text())
+        assert targets == [{"targets": ["host.docker.internal:10477"]}]
+    finally:
+        pid = int((checkout / ".run" / "stack" / "exporter.pid").read_text())
+        up(checkout, "down")
+    until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "stopped")
+
+
+def test_what_was_chosen_is_remembered(checkout: Path) -> None:
+    """A database and its owner stand in `.env`, and the simulated platform again when it is asked for."""
+    database = checkout.parent / "orchestration.db"
+    database.chmod(0o644)
+    (checkout.parent / "bin" / "docker").write_text(DOCKER.replace("exit 1", "exit 0"))
+
+    assert up(checkout, DATABASE=str(database)).returncode == 0
+    chosen = remembered(checkout)
+    assert up(checkout, DATABASE="demo").returncode == 0
+
+    owner = database.stat()
+    assert (chosen["DATABASE_FOLDER"], chosen["DATABASE_NAME"]) == (str(database.parent), database.name)
+    assert chosen["EXPORTER_USER"] == (f"{owner.st_uid}:{owner.st_gid}" if owner.st_uid else "65534:65534")
+    assert "COMPOSE_PROFILES" not in chosen
+    assert remembered(checkout) == {"COMPOSE_PROJECT_NAME": "orchestration", "COMPOSE_PROFILES": "demo"}
+
+
+@pytest.mark.parametrize("name, rule", [("nowhere.db", "there is no such file"), ("a:b.db", "cannot mount that name")])
+def test_a_database_that_cannot_be_is_refused(checkout: Path, name: str, rule: str) -> None:
+    """A file that is not there, or that compose could not mount, is told in a line, and nothing is started."""
+    (checkout.parent / "a:b.db").write_text("")
+
+    done = up(checkout, DATABASE=str(checkout.parent / name))
+
+    assert done.returncode == 1
+    assert rule in done.stderr
+    assert " up -d" not in (checkout.parent / "calls").read_text()
