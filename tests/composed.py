@@ -180,7 +180,7 @@ def unharmed(database: Path) -> int:
         return 0  # in use: who looks as another user might leave files behind
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        [count] = conn.execute("SELECT count(*) FROM handoff_events WHERE success IS NOT NULL").fetchone()
+        [count] = conn.execute("SELECT count(*) FROM handoff_events WHERE success IN (0, 1)").fetchone()
     return int(count)
 
 
@@ -351,7 +351,12 @@ def nothing_is_left(stack: Stack) -> None:
 def counts_all(stack: Stack, database: Path) -> None:
     """After the writer's end, the exporter's total is SQL's."""
     rows = unharmed(database)
-    until(lambda: stack.shown().total("orchestration_handoffs_total") == rows, f"{rows} hand-offs counted", look_s=0.5)
+
+    def counted() -> float:
+        shown = stack.shown()
+        return sum(shown.total("orchestration_handoffs_total", outcome=outcome) for outcome in ("success", "failure"))
+
+    until(lambda: counted() == rows, f"{rows} hand-offs counted, but {counted()}", look_s=0.5)
     print(f"           {rows} hand-offs in the database, as many counted")
 
 
