@@ -32,6 +32,13 @@ WATCHDOG = history(
         "without it.",
     ),
 )
+ELSEWHERE = History(
+    "a site says where its Grafana and its runbooks are",
+    "availability",
+    {series(own.UP): "1x10"},
+    WATCHDOG.expect,
+    external={"grafana_url": "https://grafana.example.org", "runbooks_url": "https://example.org/runbooks"},
+)
 EXPORTER_DOWN = history(
     "an exporter that cannot be scraped for a while; of another job, nobody here is told",
     {
