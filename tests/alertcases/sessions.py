@@ -318,17 +318,17 @@ RUNAWAYS = (
     *runaway(
         "OrchestrationRunawayFanOut",
         sessions.ACTIVE_SUBAGENTS_MAX,
-        1.0,
+        OF.subagents / 50,
         OF.subagents_growth,
         lambda most: (
-            f"One session of web-shop on source main has invoked {most:.0f} sub-agents (limit 50), and 20 or "
+            f"One session of web-shop on source main has invoked {most:.0f} sub-agents (limit 100), and 100 or "
             "more of them in the last 15 minutes."
         ),
     ),
     *runaway(
         "OrchestrationRunawayCost",
         sessions.ACTIVE_COST_MAX,
-        0.4,
+        OF.cost_usd / 50,
         OF.cost_growth_usd,
         lambda most: (
             f"One session of web-shop on source main has spent ${most:.2f} (limit $20), and $5 or more of it "
