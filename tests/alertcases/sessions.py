@@ -162,7 +162,7 @@ QUALITY = (
             "OrchestrationQualityDrop",
             "192h",
             severity="warning",
-            description="claude on source main: tasks of the last day have a mean quality of 3.00 of 5, more than 0.5 "
+            description="claude on source main: tasks of the last day have a mean quality of 3.00 of 5, more than 0.6 "
             "below that of the last 7 days.",
             **SOURCE,
             model="claude",
@@ -171,8 +171,8 @@ QUALITY = (
         step="1h",
     ),
     history(
-        "0.47 below the week is no drop",
-        quality(3.45),
+        "0.58 below the week is no drop",
+        quality(3.32),
         below("OrchestrationQualityDrop", "192h"),
         step="1h",
     ),
