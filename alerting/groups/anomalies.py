@@ -14,7 +14,7 @@ So each alert warms up for two weeks of data, and for 26 hours of its recording 
 from __future__ import annotations
 
 from alerting import thresholds
-from alerting.guards import JOIN, KNOWN, current, steady, usual
+from alerting.guards import JOIN, KNOWN, current, steady, total, usual
 from alerting.rules import COUNT, Alert, Group
 from exporter.catalogue import handoffs, money, own
 from exporter.promql import Asked, Expr, Part, Recorded, binary, labels_of, select
@@ -82,12 +82,15 @@ SURGE = Alert(
 _EXPECTED = binary(usual(_handoffs), ">=", _OF.expected)
 DROP = Alert(
     name="OrchestrationHandoffsDropped",
-    expr=current(
-        binary(
-            binary(_EXPECTED, "and", binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", usual(_handoffs)))),
-            "and",
-            binary(select(own.ROWS_READ).increase("1h").sum(without=["table"]), ">", 0),
-        )
+    expr=steady(
+        current(
+            binary(
+                binary(_EXPECTED, "and", binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", usual(_handoffs)))),
+                "and",
+                binary(total(own.ROWS_READ, "1h"), ">", 0),
+            )
+        ),
+        "1h",
     ),
     for_="15m",
     severity="warning",
