@@ -79,13 +79,18 @@ SURGE = Alert(
     dashboard="orchestration-handoffs",
     of=JOIN,
 )
-_EXPECTED = binary(usual(_handoffs), ">=", _OF.expected)
+_LEAST = usual(_handoffs, 0)
+"""What there was in each of the weeks before, and not in their median: work comes in lumps."""
 DROP = Alert(
     name="OrchestrationHandoffsDropped",
     expr=steady(
         current(
             binary(
-                binary(_EXPECTED, "and", binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", usual(_handoffs)))),
+                binary(
+                    binary(_LEAST, ">=", _OF.expected),
+                    "and",
+                    binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", _LEAST)),
+                ),
                 "and",
                 binary(total(own.ROWS_READ, "1h"), ">", 0),
             )
@@ -96,8 +101,8 @@ DROP = Alert(
     severity="warning",
     group="anomalies",
     summary="Hand-offs have all but ended at an hour at which there usually are some, while other work goes on.",
-    description=f"{_SOURCE}: in the same hour of the weeks before there were {COUNT} hand-offs (median), in the last "
-    f"one at most {_OF.dropped_to:.0%} of that.",
+    description=f"{_SOURCE}: in the same hour of each of the weeks before there were {COUNT} hand-offs or more, in the "
+    f"last one at most {_OF.dropped_to:.0%} of that.",
     dashboard="orchestration-handoffs",
     of=JOIN,
 )
