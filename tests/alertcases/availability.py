@@ -32,6 +32,13 @@ WATCHDOG = history(
         "without it.",
     ),
 )
+ELSEWHERE = History(
+    "a site says where its Grafana and its runbooks are",
+    "availability",
+    {series(own.UP): "1x10"},
+    WATCHDOG.expect,
+    external={"grafana_url": "https://grafana.example.org", "runbooks_url": "https://example.org/runbooks"},
+)
 EXPORTER_DOWN = history(
     "an exporter that cannot be scraped for a while; of another job, nobody here is told",
     {
@@ -81,34 +88,52 @@ SOURCE_DOWN = history(
     ends("OrchestrationSourceDown", "40m"),
 )
 
-HOURS = 14 * 24
-"""Two weeks."""
+HOURS = 15 * 24
+"""Two weeks and a day."""
 
 
-def silence(rows: float) -> dict[str, str]:
-    """Two weeks with so many rows an hour, four hours without, and work again."""
-    values = hourly(lambda hour: 0.0 if HOURS <= hour < HOURS + 4 else rows, HOURS + 12, 2)
-    return {series(own.ROWS_READ, table="handoff_events"): values, series(own.UP): "1x700"}
+def silence(rows: float, lasts: int = 4, holidays: range = range(0)) -> dict[str, str]:
+    """Two weeks and a day with so many rows an hour but in some hours, then some hours without, and work again."""
+
+    def rate(hour: float) -> float:
+        return 0.0 if HOURS <= hour < HOURS + lasts or int(hour) in holidays else rows
+
+    return {
+        series(own.ROWS_READ, table="handoff_events"): hourly(rate, HOURS + 36, 2),
+        series(own.UP): "1x900",
+    }
+
+
+STALE = "OrchestrationDataStale"
+
+
+def stale(at: str, rows: int, source: str = "main") -> Expect:
+    """So many rows were expected."""
+    return fires(
+        STALE,
+        at,
+        severity="warning",
+        description=f"Source {source} of a:10477 is read without error, but no row came in the last hour (or in the "
+        f"last day, where hours have few); at the same time of the weeks before it was {rows} or more.",
+        **{**SOURCE, "source": source},
+    )
 
 
 DATA_STALE = history(
-    "a platform that writes nothing when it usually does; 9.8 rows are too few to expect, and of a source "
-    "that is down nobody knows",
-    silence(12)
-    | of_source("few", silence(9.8))
-    | of_source("down", silence(12) | {series(own.UP): f"1x{2 * HOURS} 0x40"}),
-    healthy("OrchestrationDataStale", f"{HOURS - 4}h"),
-    below("OrchestrationDataStale", f"{HOURS + 3}h", source="few"),
-    healthy("OrchestrationDataStale", f"{HOURS + 3}h", source="down"),
-    fires(
-        "OrchestrationDataStale",
-        f"{HOURS + 3}h",
-        severity="warning",
-        description=f"{MAIN} is read without error, but no row came in the last hour; in the same hour of the weeks "
-        "before it was 12 (median).",
-        **SOURCE,
-    ),
-    ends("OrchestrationDataStale", f"{HOURS + 6}h"),
+    "a platform that writes nothing when it usually does: hours where there are many rows, a day where there are few",
+    silence(60)
+    | of_source("few", silence(49, 4))
+    | of_source("little", silence(4, 25))
+    | of_source("down", silence(60) | {series(own.UP): f"1x{2 * HOURS} 0x90"})
+    # one of the weeks before had no rows either at that time: they come in lumps
+    | of_source("lumps", silence(60, 4, range(HOURS - 7 * 24, HOURS - 7 * 24 + 4))),
+    healthy(STALE, f"{HOURS - 4}h"),
+    *(below(STALE, f"{HOURS + 3}h", source=source) for source in ("few", "little", "lumps")),
+    healthy(STALE, f"{HOURS + 3}h", source="down"),
+    stale(f"{HOURS + 3}h", 60),
+    ends(STALE, f"{HOURS + 6}h"),
+    stale(f"{HOURS + 25}h", 96, "little"),
+    ends(STALE, f"{HOURS + 29}h"),
     step="30m",
     evaluated="1h",
 )

@@ -162,7 +162,7 @@ QUALITY = (
             "OrchestrationQualityDrop",
             "192h",
             severity="warning",
-            description="claude on source main: tasks of the last day have a mean quality of 3.00 of 5, more than 0.5 "
+            description="claude on source main: tasks of the last day have a mean quality of 3.00 of 5, more than 0.6 "
             "below that of the last 7 days.",
             **SOURCE,
             model="claude",
@@ -171,8 +171,8 @@ QUALITY = (
         step="1h",
     ),
     history(
-        "0.47 below the week is no drop",
-        quality(3.45),
+        "0.58 below the week is no drop",
+        quality(3.32),
         below("OrchestrationQualityDrop", "192h"),
         step="1h",
     ),
@@ -318,17 +318,17 @@ RUNAWAYS = (
     *runaway(
         "OrchestrationRunawayFanOut",
         sessions.ACTIVE_SUBAGENTS_MAX,
-        1.0,
+        OF.subagents / 50,
         OF.subagents_growth,
         lambda most: (
-            f"One session of web-shop on source main has invoked {most:.0f} sub-agents (limit 50), and 20 or "
+            f"One session of web-shop on source main has invoked {most:.0f} sub-agents (limit 100), and 100 or "
             "more of them in the last 15 minutes."
         ),
     ),
     *runaway(
         "OrchestrationRunawayCost",
         sessions.ACTIVE_COST_MAX,
-        0.4,
+        OF.cost_usd / 50,
         OF.cost_growth_usd,
         lambda most: (
             f"One session of web-shop on source main has spent ${most:.2f} (limit $20), and $5 or more of it "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from exporter.catalogue import handoffs, own, tasks
 from exporter.spec import Counter
 from tests.alertcases.courses import steep
-from tests.promtool import SOURCE, Expect, History, Value, below, ends, fires, healthy, series
+from tests.promtool import SOURCE, Expect, History, Value, below, ends, fires, healthy, of_source, series
 
 Course = tuple[tuple[float, int], ...]
 """(bad events a step, steps), one after another; there are ten a step."""
@@ -71,33 +71,24 @@ def burns(title: str, severity: str, what: str, made: Callable[[Course], dict[st
 
     return (
         history(
-            f"{title}: an hour of 80% bad ones, then hours of 65%, then none to speak of",
-            made(((0.5, 30), (8, 65), (6.5, 205), (0.5, 80))),
+            f"{title}: an hour of 80% bad ones, then hours of 65%, then none to speak of; 69% and 59% are no matter",
+            made(((0.5, 30), (8, 65), (6.5, 205), (0.5, 80)))
+            | of_source("below", made(((0.5, 30), (6.9, 60), (5.9, 290)))),
             healthy(fast, "25m"),
+            below(fast, "95m", source="below"),
             burning(fast, "95m", 8.0, FAST),
+            below(fast, "290m", source="below"),
             burning(fast, "290m", 6.2, FAST),
             ends(fast, "345m"),
         ),
         history(
-            f"{title}: just below what burns fast",
-            made(((0.5, 30), (6.9, 60), (5.9, 150))),
-            below(fast, "90m"),
-            below(fast, "235m"),
-        ),
-        history(
-            f"{title}: a day of 35% bad ones, then as before",
-            made(((0.5, 96), (3.5, 104), (0.5, 60))),
+            f"{title}: a day of 35% bad ones, then as before; 9.5% are no matter",
+            made(((0.5, 96), (3.5, 104), (0.5, 60))) | of_source("below", made(((0.95, 260),))),
             healthy(slow, "23h"),
             burning(slow, "34h", 1.4, SLOW),
+            below(slow, "49h", source="below"),
             burning(slow, "49h", 3.5, SLOW),
             ends(slow, "58h"),
-            step="15m",
-            evaluated="30m",
-        ),
-        history(
-            f"{title}: just below what burns slowly",
-            made(((0.95, 160),)),
-            below(slow, "39h"),
             step="15m",
             evaluated="30m",
         ),
