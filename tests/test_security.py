@@ -608,7 +608,21 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("head", SHAPES)
+OLD = [
+    b"GET /metrics HTTP/1.0\r\nHost: x\r\nHost: y\r\n",
+    b"POST /-/reload HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /metrics HTTP/0.9\r\n",
+    b"GET /metrics HTTP/1.1 \r\n",
+    b"GET  /metrics HTTP/1.1\r\n",
+    b"GET\t/metrics\tHTTP/1.0\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n",
+    b"GET /metrics HTTP/1.1\nHost: x\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\n folded: y\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n",
+]
+
+
+@pytest.mark.parametrize("head", [*SHAPES, *OLD])
 async def test_a_malformed_request_gets_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
     """Anonymous, it is refused: by 4xx or by closing, without a traceback or a word of it, and nothing is reloaded."""
     monkeypatch.setattr(connections, "REQUEST_S", 0.5)
@@ -620,6 +634,47 @@ async def test_a_malformed_request_gets_nothing(folder: Path, monkeypatch: pytes
     assert b"Set-Cookie" not in answer
     assert b"root:" not in answer
     assert running.reloads == []
+
+
+SMUGGLED = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKENS["boss"].encode() + b"\r\n\r\n"
+LENGTHS = [
+    b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    b"Transfer-Encoding: identity, chunked\r\nContent-Length: 5\r\n",
+    b"Transfer-Encoding: xchunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding : chunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding: \x0bchunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Content-Length: 5\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Content-Length: 0x5\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 1_0\r\n",
+]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+async def test_no_request_is_smuggled_in_a_body(folder: Path, monkeypatch: pytest.MonkeyPatch, lengths: bytes) -> None:
+    """Where a proxy may see one request and we two, or the other way round, there is no second answer."""
+    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    async with serving(folder, WHOLE) as running:
+        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n" + lengths + b"\r\n"
+        answer = await running.raw(head + b"0\r\n\r\n" + SMUGGLED)
+
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert running.reloads == []
+
+
+async def test_a_body_is_as_long_as_it_may_be(folder: Path) -> None:
+    """Nothing that is asked for here has one: beyond the bound it is refused before it is read."""
+    async with serving(folder, WHOLE) as running:
+        who = {"Authorization": f"Bearer {TOKENS['boss']}"}
+        codes = [
+            (await running.ask("/-/reload", method="POST", **who, **{"Content-Length": str(size)}))[0]
+            for size in (0, 1_025, 10**12)
+        ]
+
+    assert codes == [200, 413, 413]
+    assert len(running.reloads) == 1
 
 
 def nonsense(seed: int) -> Iterator[bytes]:
