@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 
 from exporter.budgets import Budget
-from exporter.ledger import KEPT_HOURS_DAYS, Ledger
+from exporter.ledger import KEPT_HOURS_DAYS, Account, Ledger
 from exporter.localtime import Calendar, Place, day_of, place
 from exporter.spec import Counter
 from exporter.state import Labels, State
@@ -35,17 +36,20 @@ class Bookkeeper:
         oldest = place(self.today - KEPT_HOURS_DAYS + 1, 0)
         return [at if at >= oldest else place(day_of(at)) for at in self.calendar.places(times)]
 
-    def enter(self, at: Place, labels: Labels, sums: Sequence[float]) -> None:
-        """Book rows of one hour: ``labels`` are project, component, model and outcome, ``sums`` the number of rows and
-        the sums of their cost, baseline, savings and tokens.
+    def enter(self, at: Place, rows: Mapping[Labels, Sequence[float]]) -> None:
+        """Book rows of one hour. By project, component, model and outcome: their number, and the sums of their cost,
+        baseline, savings and tokens.
         """
-        *account, outcome = labels
-        rows, cost, baseline, savings, tokens = sums
-        net = savings if outcome == "success" else -cost if outcome == "failure" else 0.0
-        failures = rows if outcome == "failure" else 0.0
-        key = (account[0], account[1], account[2])
-        self.ledger.book(at, key, (cost, baseline, net, tokens, rows, failures), today=self.today)
-        if self.spend is not None and cost:
-            for budget in self.budgets:
-                if budget.covers(key):
-                    self.state.add(self.spend, (budget.name,), cost)
+        booked: dict[Account, list[float]] = {}
+        for (project, component, model, outcome), (count, cost, baseline, savings, tokens) in rows.items():
+            net = savings if outcome == "success" else -cost if outcome == "failure" else 0.0
+            amounts = [cost, baseline, net, tokens, count, count if outcome == "failure" else 0.0]
+            account = (project, component, model)
+            before = booked.get(account)
+            booked[account] = amounts if before is None else list(map(add, before, amounts))
+        self.ledger.book(at, booked, today=self.today)
+        if self.spend is not None and self.budgets:
+            for account, amounts in booked.items():
+                for budget in self.budgets:
+                    if amounts[0] and budget.covers(account):
+                        self.state.add(self.spend, (budget.name,), amounts[0])

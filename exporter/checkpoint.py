@@ -1,9 +1,9 @@
 """The durable store of one source's state: a snapshot followed by deltas, in two generations.
 
-It knows nothing of what the state is: records are opaque bytes. Each generation is an SQLite file of our own,
-``<source>-<generation>.sqlite``, in WAL mode with ``synchronous=FULL``: one fdatasync a delta, where a
-rollback journal takes four [0.16 against 0.7 ms for 11 kB]. Its locking mode is exclusive: no ``-shm``, and
-WAL holds on every file system. A record that a crash tore is undone by SQLite.
+It knows nothing of what the state is: records are opaque bytes, and a snapshot is one or more of them. Each
+generation is an SQLite file of our own, ``<source>-<generation>.sqlite``, in WAL mode with ``synchronous=FULL``: one
+fdatasync a delta, where a rollback journal takes four [0.16 against 0.7 ms for 11 kB]. Its locking mode is exclusive:
+no ``-shm``, and WAL holds on every file system. A record that a crash tore is undone by SQLite.
 
 But SQLite also takes a damaged or missing ``-wal`` for a torn one, and drops its records without a word. So
 ``<source>.tip`` says how many records of which generation were acknowledged. It is written, unsynced, when
@@ -18,13 +18,13 @@ import fcntl
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-_APPLICATION_ID = 0x6F726368  # "orch"
-_FORMAT = 1
+from exporter.generation import Generation, opened, sync, write
+
 _KEPT_GENERATIONS = 2
 _COMPACT_BYTES = 1 << 20
 _COMPACT_DELTAS = 1_000
@@ -75,7 +75,7 @@ class StateDirectory:
             if not self.path.is_dir():
                 self.path.mkdir(mode=0o700, parents=True)
                 self.path.chmod(0o700)
-                _sync(self.path.parent)
+                sync(self.path.parent)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._take(lock)
@@ -136,13 +136,13 @@ class Checkpoint:
         self._name = _file_name(source)
         self._pattern = re.compile(re.escape(self._name) + r"-(\d{8,})\.(.+)")
         self._tip = directory.path / f"{self._name}.tip"
-        self._newest: _Generation | None = None
+        self._newest: Generation | None = None
         self._retry_from = 0
 
     @property
     def deltas_since_snapshot(self) -> int:
         """How many deltas follow the newest snapshot."""
-        return self._newest.records - 1 if self._newest else 0
+        return self._newest.deltas if self._newest else 0
 
     @property
     def delta_bytes(self) -> int:
@@ -159,9 +159,9 @@ class Checkpoint:
         """Whether to save a snapshot next: there is none to add to, or its deltas have outgrown it."""
         if self._newest is None:
             return True
-        many = self._newest.records > _COMPACT_DELTAS
+        many = self._newest.deltas >= _COMPACT_DELTAS
         long = self._newest.delta_bytes > max(self._newest.snapshot_bytes, _COMPACT_BYTES)
-        return (many or long) and self._newest.records >= self._retry_from
+        return (many or long) and self._newest.deltas >= self._retry_from
 
     def load(self) -> Loaded:
         """Read the newest generation that is whole; saving goes on in it.
@@ -178,7 +178,7 @@ class Checkpoint:
         for number in numbers:
             path = self._path(number)
             with _explained(path):
-                generation = _Generation(path, number)
+                generation = Generation(path, number)
                 try:
                     records = generation.read(at_least=tip[1] if number == tip[0] else 1)
                 except BaseException as exc:
@@ -212,8 +212,10 @@ class Checkpoint:
                 raise
         self._write_tip(self._newest, sync=False)
 
-    def save_snapshot(self, record: bytes) -> None:
-        """Begin a new generation; it is on the disk when this returns. The one before stays, older ones go.
+    def save_snapshot(self, records: Iterable[bytes]) -> None:
+        """Begin a new generation with one or more records; it is on the disk when this returns.
+
+        Each record is written before the next is asked for. The generation before stays, older ones go.
 
         Raises:
             CheckpointError: it was not saved. Deltas can go on as before, unless ``wants_snapshot`` still.
@@ -224,17 +226,17 @@ class Checkpoint:
         path, aside = self._path(number), self._path(number).with_suffix(".tmp")
         with _explained(aside):
             try:
-                _write(aside, record)
+                lengths = write(aside, records)
             except BaseException:
-                self._retry_from = _RETRY_DELTAS + (self._newest.records if self._newest else 0)
+                self._retry_from = _RETRY_DELTAS + self.deltas_since_snapshot
                 with contextlib.suppress(OSError):
                     aside.unlink()
                 raise
         self.close()  # once renamed it is what a start finds, even if the folder cannot be synced
         with _explained(path):
             aside.rename(path)
-            _sync(path.parent)
-            self._newest = _Generation(path, number, snapshot_bytes=len(record))
+            sync(path.parent)
+            self._newest = Generation(path, number, lengths)
         self._write_tip(self._newest, sync=True)
         with contextlib.suppress(OSError):  # what stays is deleted after the next one
             self._sweep(below=self._numbers()[:_KEPT_GENERATIONS][-1])
@@ -275,10 +277,10 @@ class Checkpoint:
             found = None
         return (int(found[1]), max(int(found[2]), 1)) if found else (0, 0)
 
-    def _write_tip(self, newest: _Generation, *, sync: bool) -> None:
+    def _write_tip(self, newest: Generation, *, sync: bool) -> None:
         """Say what is acknowledged. If that fails, the older tip proves less, and harms nothing."""
         flags = os.O_WRONLY | os.O_CREAT
-        with contextlib.suppress(OSError), _opened(self._tip, flags) as descriptor:
+        with contextlib.suppress(OSError), opened(self._tip, flags) as descriptor:
             os.pwrite(descriptor, b"%019d %019d\n" % (newest.number, newest.records), 0)
             if sync:
                 os.fchmod(descriptor, 0o600)
@@ -302,99 +304,8 @@ def records_of(path: Path) -> tuple[bytes, ...]:
     Raises:
         OSError, sqlite3.Error: they cannot be read, or are not whole.
     """
-    with contextlib.closing(_Generation(path, 0)) as generation:
+    with contextlib.closing(Generation(path, 0)) as generation:
         return generation.read(at_least=1)
-
-
-class _Generation:
-    """One file, open for adding.
-
-    Each method raises sqlite3.Error, or OSError if the file is no longer where a start would look for it.
-    """
-
-    def __init__(self, path: Path, number: int, *, snapshot_bytes: int = 0) -> None:
-        self.number = number
-        self.records, self.snapshot_bytes, self.delta_bytes = 1, snapshot_bytes, 0
-        self.size_bytes = path.stat().st_size
-        self._paths = (path, path.with_name(f"{path.name}-wal"))
-        self._inodes: list[int] | None = None
-        self._connection = _connect(path)
-
-    def read(self, *, at_least: int) -> tuple[bytes, ...]:
-        """Return its records, each compared with its digest; fewer than ``at_least`` are damage, too."""
-        self._open()
-        if self._connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("the pages do not fit together")
-        rows = self._connection.execute("SELECT n, digest, body FROM record ORDER BY n").fetchall()
-        for expected, (n, digest, body) in enumerate(rows, 1):
-            if n != expected or not isinstance(body, bytes) or digest != _digest(n, body):
-                raise sqlite3.DatabaseError(f"record {expected} is damaged or missing")
-        if len(rows) < at_least:
-            raise sqlite3.DatabaseError(f"{at_least} records were acknowledged, {len(rows)} are there")
-        lengths = [len(body) for _, _, body in rows]
-        self.records, self.snapshot_bytes, self.delta_bytes = len(rows), lengths[0], sum(lengths[1:])
-        self.size_bytes = self._measure()
-        return tuple(body for _, _, body in rows)
-
-    def append(self, record: bytes) -> None:
-        """Add a record. After an error other than a full disk it is not known what the next start finds."""
-        if self._inodes is None:
-            self._open()
-        _insert(self._connection, self.records + 1, record)
-        self.size_bytes = self._measure()
-        self.records += 1
-        self.delta_bytes += len(record)
-
-    def close(self) -> None:
-        """Close the file; SQLite moves what is in the ``-wal`` into it, if it can."""
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
-
-    def _open(self) -> None:
-        for setting in ("locking_mode=EXCLUSIVE", "synchronous=FULL", "temp_store=MEMORY"):
-            self._connection.execute(f"PRAGMA {setting}")
-        names = ("application_id", "user_version", "journal_mode")
-        found = [self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
-        if found != [_APPLICATION_ID, _FORMAT, "wal"]:
-            raise sqlite3.DatabaseError(f"not a checkpoint of format {_FORMAT}")
-        self._connection.execute("SELECT 1 FROM record LIMIT 1").fetchone()  # makes the -wal
-        self._inodes = [path.stat().st_ino for path in self._paths]
-
-    def _measure(self) -> int:
-        stats = [path.stat() for path in self._paths]
-        if [stat.st_ino for stat in stats] != self._inodes:
-            raise FileNotFoundError(errno.ENOENT, "replaced by another file")
-        return sum(stat.st_size for stat in stats)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    uri = f"{path.as_uri()}?mode=rw"  # never makes the file
-    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
-
-
-def _insert(connection: sqlite3.Connection, n: int, record: bytes) -> None:
-    sql = "INSERT INTO record (n, digest, body) VALUES (:n, :digest, :body)"
-    connection.execute(sql, {"n": n, "digest": _digest(n, record), "body": record})
-
-
-def _digest(n: int, record: bytes) -> bytes:
-    return blake2b(record, digest_size=8, salt=b"%d" % n).digest()
-
-
-def _write(path: Path, record: bytes) -> None:
-    """Write a new generation, and sync it. It is not in its place yet: no journal is needed."""
-    with _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as descriptor:
-        os.fchmod(descriptor, 0o600)
-        with contextlib.closing(_connect(path)) as connection:
-            for setting in ("journal_mode=OFF", "synchronous=OFF", "temp_store=MEMORY"):
-                connection.execute(f"PRAGMA {setting}")
-            connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={_FORMAT}")
-            connection.execute("CREATE TABLE record (n INTEGER PRIMARY KEY, digest BLOB, body BLOB)")
-            _insert(connection, 1, record)
-            # it answers before it writes: what then fails is told only to who reads to the end
-            connection.execute("PRAGMA journal_mode=WAL").fetchall()
-        os.fsync(descriptor)
 
 
 def _set_aside(path: Path) -> Path:
@@ -408,7 +319,7 @@ def _set_aside(path: Path) -> Path:
     path.rename(aside)
     with contextlib.suppress(FileNotFoundError):
         path.with_name(f"{path.name}-wal").rename(f"{aside}-wal")
-    _sync(path.parent)
+    sync(path.parent)
     return aside
 
 
@@ -422,20 +333,6 @@ def _file_name(source: str) -> str:
 
 def _code(error: Exception) -> str:
     return str(getattr(error, "sqlite_errorname", ""))
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    with _opened(path, os.O_RDONLY) as descriptor:
-        os.fsync(descriptor)
 
 
 @contextlib.contextmanager

@@ -9,11 +9,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 from exporter.booking import Bookkeeper
 from exporter.groups import PROJECT, FeedPlan, Group, Naming, Partition, partitions
 from exporter.labels import Candidates, holds
+from exporter.localtime import Place
 from exporter.spec import (
     Counter,
     Feed,
@@ -29,12 +29,12 @@ from exporter.spec import (
     Text,
     stored_in,
 )
-from exporter.state import Buckets, Row, State
+from exporter.state import Buckets, Labels, Row, State
 from exporter.values import label_text, numbers
 
 _EXEMPLAR_ROOM = 128 - len("session_id")
 """OpenMetrics: the names and values of an exemplar's labels have at most 128 characters together."""
-_MOST_ENTRIES = 20_000
+_MOST_UNENTERED = 40_000
 _UNFIT = re.compile(r'["\\\n{}]')
 """Valid in OpenMetrics, but client_python's parser takes them for the end of the label (0.26)."""
 
@@ -85,8 +85,9 @@ class Fold:
         self.rejected = books.rejected
         self.keeper = books.keeper
         self._scans = candidates is not None
-        self._entries: dict[int, tuple[FeedPlan, dict[tuple[Group, int], list[float]]]] = {}
-        """What is to be entered in the ledger, by feed: in a scan many batches' together."""
+        self._entries: dict[Place, dict[Labels, list[float]]] = {}
+        """What is to be entered in the ledger: in a scan many batches' together."""
+        self._unentered = 0
         all_feeds = [
             (metric, feed)
             for metric in metrics
@@ -247,27 +248,32 @@ class Fold:
         baselines = self._amounts(plan, batch)
         places = keeper.places(batch.times if batch.booked is None else batch.booked)
         columns = (batch.values[cost], baselines, savings, batch.values[metric.tokens])
-        _, found = self._entries.setdefault(id(plan), (plan, {}))
+        entries, cell = self._entries, plan.place
         for group, place, spent, baseline, saved, tokens in zip(groups, places, *columns, strict=True):
-            entry = found.get((group, place))
+            labels = group.cells[cell]
+            page = entries.get(place)
+            if page is None:
+                page = entries[place] = {}
+            entry = page.get(labels)
             if entry is None:
-                found[group, place] = [1, spent or 0.0, baseline or 0.0, saved or 0.0, tokens or 0.0]
+                page[labels] = [1, spent or 0.0, baseline or 0.0, saved or 0.0, tokens or 0.0]
             else:
                 entry[0] += 1
                 entry[1] += spent or 0.0
                 entry[2] += baseline or 0.0
                 entry[3] += saved or 0.0
                 entry[4] += tokens or 0.0
-        if not self._scans or len(found) > _MOST_ENTRIES:
+        self._unentered += len(batch.rows)
+        if not self._scans or self._unentered > _MOST_UNENTERED:
             self._enter(keeper)
 
     def _enter(self, keeper: Bookkeeper) -> None:
         """Hand over to the ledger what was added up for it."""
-        for plan, found in self._entries.values():
-            for (group, place), sums in found.items():
-                if labels := group.cells[plan.place]:
-                    keeper.enter(place, labels, sums)  # type: ignore[arg-type]
+        for place, page in self._entries.items():
+            page.pop((), None)  # of rows that the feed does not want
+            keeper.enter(place, page)
         self._entries.clear()
+        self._unentered = 0
 
     def _observe(self, partition: Partition, plan: FeedPlan, groups: Sequence[Group], batch: Columns) -> None:
         assert isinstance(plan.metric, Histogram)  # noqa: S101 - the caller's branch
@@ -307,8 +313,10 @@ def _exemplify(
     """
     names = {session: label_text(session)[0] for session in set(sessions) if _is_fit(session)}
     named = [names.get(session, "") for session in sessions]
-    events = sorted(zip(times, values, named, cells, buckets, strict=True), key=itemgetter(0, 1, 2))
-    newest = {(cell, bucket): (time, value, name) for time, value, name, cell, bucket in events if name}
+    newest: dict[tuple[Buckets, int], tuple[float, float, str]] = {}
+    for place, event in zip(zip(cells, buckets, strict=True), zip(times, values, named, strict=True), strict=True):
+        if event[2] and ((known := newest.get(place)) is None or event > known):
+            newest[place] = event
     for (cell, bucket), found in newest.items():
         if cell.exemplars:
             before = cell.exemplars[bucket]

@@ -74,28 +74,31 @@ class Ledger:
 
     # ── booking ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def book(self, at: Place, account: Account, amounts: Amounts, *, today: int) -> None:
+    def book(self, at: Place, entries: Mapping[Account, Amounts], *, today: int) -> None:
         """Add to an hour and its day; what is too old is left out."""
         day = day_of(at)
+        numbered = {self._number(account): amounts for account, amounts in entries.items()}
         if day > today - KEPT_DAYS:
-            self._add(place(day), account, amounts)
+            self._add(place(day), numbered)
         if day > today - KEPT_HOURS_DAYS and at != place(day):
-            self._add(at, account, amounts)
+            self._add(at, numbered)
 
-    def _add(self, at: Place, account: Account, amounts: Amounts) -> None:
-        number, rows, page = self._number(account), self._rows_at(at), self._pages[at]
-        row = rows.get(number)
-        if row is None:
-            rows[number] = len(page.accounts)
-            page.accounts.append(number)
-            page.amounts.extend(amounts)
-        else:
-            booked = page.amounts
-            for n, amount in enumerate(amounts, _WIDTH * row):
-                if amount:
-                    booked[n] += amount
-        if self._noted:
-            self._note(at, account)
+    def _add(self, at: Place, numbered: Mapping[int, Amounts]) -> None:
+        """Add to a page, by the numbers of the accounts."""
+        rows, page = self._rows_at(at), self._pages[at]
+        booked = page.amounts
+        for number, amounts in numbered.items():
+            row = rows.get(number)
+            if row is None:
+                rows[number] = len(page.accounts)
+                page.accounts.append(number)
+                booked.extend(amounts)
+            else:
+                for n, amount in enumerate(amounts, _WIDTH * row):
+                    if amount:
+                        booked[n] += amount
+            if self._noted:
+                self._note(at, self._accounts[number])
 
     def _number(self, account: Account) -> int:
         number = self._numbers.get(account)
@@ -149,7 +152,7 @@ class Ledger:
         before, self._pages, self.changed = list(self._items()), {}, set()
         self._moved()
         for at, account, amounts in before:
-            self._add(at, renamed(account), amounts)
+            self._add(at, {self._number(renamed(account)): amounts})
 
     def replace(self, other: Ledger, *, after: int | None) -> None:
         """Take over another ledger's days after that one (None: all of them); older ones stay as they are."""
@@ -248,10 +251,22 @@ class Ledger:
 
     # ── written form ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def dump(self) -> dict[str, Any]:
-        """All of it, arrays in base64: a hundred thousand entries as JSON numbers take 60 MB to write."""
-        pages = [[at, _text(page.accounts), _text(page.amounts)] for at, page in self._pages.items()]
-        return {"accounts": self._accounts, "pages": pages}
+    def dump(self, most: int) -> Iterator[dict[str, Any]]:
+        """All of it, ``most`` accounts or entries at a time, or a page of more; an account comes before its entries.
+
+        Arrays are in base64: a hundred thousand entries as JSON numbers take 60 MB to write.
+        """
+        for first in range(0, len(self._accounts), most):
+            yield {"accounts": self._accounts[first : first + most]}
+        pages: list[list[Any]] = []
+        entries = 0
+        for at, page in self._pages.items():
+            pages.append([at, _text(page.accounts), _text(page.amounts)])
+            entries += len(page.accounts)
+            if entries >= most:
+                yield {"pages": pages}
+                pages, entries = [], 0
+        yield {"pages": pages}
 
     def delta(self) -> list[list[Any]]:
         """What changed since it was last written down."""
@@ -262,14 +277,14 @@ class Ledger:
         return self._pages[at].amounts[_WIDTH * row : _WIDTH * (row + 1)]
 
     def load(self, written: Mapping[str, Any]) -> None:
-        """Take up what ``dump`` wrote.
+        """Take up what ``dump`` wrote, part by part.
 
         Raises:
             ValueError: it does not hold together.
         """
-        for project, component, model in written["accounts"]:
+        for project, component, model in written.get("accounts", ()):
             self._number((project, component, model))
-        for at, accounts, amounts in written["pages"]:
+        for at, accounts, amounts in written.get("pages", ()):
             page = _Page(array("I", b64decode(accounts)), array("d", b64decode(amounts)))
             if len(page.amounts) != _WIDTH * len(page.accounts):
                 raise ValueError(f"{len(page.amounts)} amounts for {len(page.accounts)} accounts: not {_WIDTH} each")
@@ -281,9 +296,9 @@ class Ledger:
     def apply(self, written: Iterable[Sequence[Any]]) -> None:
         """Take up what ``delta`` wrote."""
         for at, project, component, model, amounts in written:
-            account = (project, component, model)
-            self._add(at, account, (0.0,) * _WIDTH)
-            row = self._rows_at(at)[self._numbers[account]]
+            number = self._number((project, component, model))
+            self._add(at, {number: (0.0,) * _WIDTH})
+            row = self._rows_at(at)[number]
             self._pages[at].amounts[_WIDTH * row : _WIDTH * (row + 1)] = array("d", amounts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from exporter.advance import Batch, Engine, TableRead
 from exporter.context import Rules
 from exporter.memory import NEWEST, Digests, Verdict, digest
-from exporter.scan import Scan
+from exporter.scan import Scan, uncollected
 from exporter.source import Snapshot, Source, SourceError, TableInfo, queries
 from exporter.spec import Metric, Schema, Table, stored_in
 from exporter.state import Row, State
@@ -329,11 +329,12 @@ class Reader:
                 present = (await self.layout(snapshot)).present
                 bounds |= {name: await snapshot.stable_max(name) for name in scan.fresh.intersection(present)}
         needed = scan.fresh.union(self._needed(metrics))
-        for table in self.schema.tables:
-            upto = bounds.get(table.name)
-            if table.name in needed and upto is not None:
-                await self._scan_table(scan, table, upto)
-        await self._finish(scan, at)
+        with uncollected():
+            for table in self.schema.tables:
+                upto = bounds.get(table.name)
+                if table.name in needed and upto is not None:
+                    await self._scan_table(scan, table, upto)
+            await self._finish(scan, at)
 
     def _fresh(self, metrics: Iterable[Metric]) -> list[str]:
         """The user's own tables that were never read, and from which nothing is made but these metrics."""

@@ -8,9 +8,10 @@ only that. Nothing here reads a database, a file or a clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from exporter.ledger import Ledger
 from exporter.memory import Digests, Memory, dump_rows, load_rows
@@ -19,8 +20,12 @@ from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
 
 Labels = tuple[str, ...]
 Row = tuple[object, ...]
-FORMAT = 2
+Item = TypeVar("Item")
+FORMAT = 3
 """The version of the written form; another one is not read, but rebuilt from the tables."""
+
+_PART = 5_000
+"""So many series, sessions, or entries of the ledger are one record of a snapshot."""
 
 
 class StateError(Exception):
@@ -225,25 +230,33 @@ class State:
 
     # ── written form ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def snapshot(self) -> bytes:
-        """All of it."""
-        memories = {name: table.memory.dump() for name, table in self.tables.items()}
-        record = {
+    def snapshot(self) -> Iterator[bytes]:
+        """All of it, as records of about a megabyte at most: as one it would be there three times while it is written.
+
+        They are made as they are asked for: the state must not change until the last one. What changed counts as
+        written down at once.
+        """
+        self._clear()
+        return map(_encode, self._parts())
+
+    def _parts(self) -> Iterator[dict[str, Any]]:
+        flights = (
+            [name, id_, _dump_flight(flight)]
+            for name, table in self.tables.items()
+            for id_, flight in table.flights.items()
+        )
+        yield {
             "format": FORMAT,
             "at": self.at,
             "meta": self._meta(),
-            "memory": memories,
-            "series": [_dump_series(found) for series in self.series.values() for found in series.values()],
-            "flights": [
-                [name, id_, _dump_flight(flight)]
-                for name, table in self.tables.items()
-                for id_, flight in table.flights.items()
-            ],
-            "sessions": {str(self.sessions.id[s]): self.sessions.dump(s) for s in self.sessions.slots()},
-            "ledger": self.ledger.dump(),
+            "memory": {name: table.memory.dump() for name, table in self.tables.items()},
         }
-        self._clear()
-        return _encode(record)
+        series = (found for of_metric in self.series.values() for found in of_metric.values())
+        yield from ({"series": [_dump_series(found) for found in some]} for some in _in_parts(series))
+        yield from ({"flights": some} for some in _in_parts(flights))
+        for slots in _in_parts(self.sessions.slots()):
+            yield {"sessions": {str(self.sessions.id[slot]): self.sessions.dump(slot) for slot in slots}}
+        yield from ({"ledger": some} for some in self.ledger.dump(_PART))
 
     def delta(self) -> bytes | None:
         """What changed since the last ``delta`` or ``snapshot``; None where nothing did.
@@ -395,6 +408,13 @@ class State:
         self.first_publish = meta.get("first_publish", self.first_publish)
         self.vendors |= {model: (time, vendor) for model, (time, vendor) in meta.get("vendors", {}).items()}
         self.ledger.zone = meta.get("zone", self.ledger.zone)
+
+
+def _in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """As many at a time as make a record of a snapshot."""
+    rest = iter(items)
+    while some := list(islice(rest, _PART)):
+        yield some
 
 
 def _encode(record: Mapping[str, object]) -> bytes:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import repeat
+from operator import sub
 from typing import cast
 
 from exporter.spec import UNKNOWN
@@ -64,7 +66,7 @@ def times(column: Sequence[object], *, now: float, zone: tzinfo = UTC) -> list[f
     """
     if zone is UTC:
         try:
-            found = [(datetime.fromisoformat(text) - _EPOCH).total_seconds() for text in column]  # type: ignore[arg-type]
+            found = list(map(timedelta.total_seconds, map(sub, map(datetime.fromisoformat, column), repeat(_EPOCH))))  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             pass
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,8 +199,8 @@ class Disk:
     def load(self) -> Loaded:
         return Loaded(tuple(self.records))
 
-    def save_snapshot(self, record: bytes) -> None:
-        self._save([record])
+    def save_snapshot(self, records: Iterable[bytes]) -> None:
+        self._save(list(records))
 
     def save_delta(self, record: bytes) -> None:
         self._save([*self.records, record])

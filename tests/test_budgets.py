@@ -36,7 +36,7 @@ def books(*entries: tuple[str, int, float], account: Account = ACCOUNT) -> Ledge
     ledger = Ledger()
     newest = max(day(text) for text, _, _ in entries)
     for text, hour, cost in entries:
-        ledger.book(place(day(text), hour), account, (cost, 0, 0, 0, 1, 0), today=newest)
+        ledger.book(place(day(text), hour), {account: (cost, 0, 0, 0, 1, 0)}, today=newest)
     return ledger
 
 
@@ -76,7 +76,7 @@ def test_spent_is_of_the_scope_alone(scope: Literal["project", "model", "all"], 
     """A project of all components, a model of all projects; a name of the other kind is none."""
     ledger = Ledger()
     for account, cost in ((ACCOUNT, 4.0), (("p", "tool", "unknown"), 2.0), (("q", "handoff", "m"), 1.0)):
-        ledger.book(place(day(TODAY), 0), account, (cost, 0, 0, 0, 1, 0), today=day(TODAY))
+        ledger.book(place(day(TODAY), 0), {account: (cost, 0, 0, 0, 1, 0)}, today=day(TODAY))
 
     found = standing(Budget("b", 1.0, "day", scope, value), ledger, UTC_DAYS, at("12:00"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -58,7 +59,7 @@ def read(folder: Path) -> Loaded:
 
 
 def save(checkpoint: Checkpoint, records: tuple[bytes, ...]) -> None:
-    checkpoint.save_snapshot(records[0])
+    checkpoint.save_snapshot([records[0]])
     for record in records[1:]:
         checkpoint.save_delta(record)
 
@@ -112,6 +113,32 @@ def test_saving_goes_on_after_a_load(checkpoint: Checkpoint, folder: Path) -> No
     assert checkpoint.deltas_since_snapshot == 3
     assert checkpoint.delta_bytes == sum(map(len, NEWER[1:])) + 8
     assert checkpoint.load() == Loaded((*NEWER, b"one more"))
+
+
+def test_a_snapshot_may_be_many_records(checkpoint: Checkpoint) -> None:
+    """They are asked for one at a time, and none of them counts as a delta."""
+    checkpoint.save_snapshot(record for record in NEWER)
+    for _ in range(2):
+        assert (checkpoint.deltas_since_snapshot, checkpoint.delta_bytes) == (0, 0)
+        assert checkpoint.load() == Loaded(NEWER)
+    checkpoint.save_delta(b"delta")
+
+    assert checkpoint.load() == Loaded((*NEWER, b"delta"))
+    assert (checkpoint.deltas_since_snapshot, checkpoint.delta_bytes) == (1, 5)
+
+
+def test_a_snapshot_is_whole_or_damaged(checkpoint: Checkpoint, folder: Path) -> None:
+    """Without its last record, and without the tip that knows of it, the generation before is taken."""
+    save(checkpoint, OLDER)
+    checkpoint.save_snapshot(NEWER)
+    checkpoint.close()
+    (folder / "default.tip").unlink()
+    with contextlib.closing(sqlite3.connect(folder / "default-00000002.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM record WHERE n = ?", (len(NEWER),))
+
+    loaded = checkpoint.load()
+
+    assert (loaded.records, loaded.fell_back, len(loaded.set_aside)) == (OLDER, True, 1)
 
 
 def test_a_delta_needs_a_snapshot(checkpoint: Checkpoint) -> None:
@@ -171,7 +198,7 @@ def test_two_generations_are_kept(checkpoint: Checkpoint, folder: Path) -> None:
         save(checkpoint, (b"snapshot %d" % number, b"delta %d" % number))
         (folder / "default-00000099.tmp").write_bytes(b"half a snapsh")
         (folder / "default-00000099.tmp-journal").touch()
-    checkpoint.save_snapshot(b"last")
+    checkpoint.save_snapshot([b"last"])
     checkpoint.close()
 
     generations = sorted(folder.glob("default-*"))
@@ -183,8 +210,8 @@ def test_two_generations_are_kept(checkpoint: Checkpoint, folder: Path) -> None:
 
 def test_any_thread_may_save(checkpoint: Checkpoint) -> None:
     """The poller's calls come from a pool of threads."""
-    for call, record in zip((checkpoint.save_snapshot, checkpoint.save_delta), NEWER[:2], strict=True):
-        thread = threading.Thread(target=call, args=(record,))
+    for call, what in ((checkpoint.save_snapshot, NEWER[:1]), (checkpoint.save_delta, NEWER[1])):
+        thread = threading.Thread(target=call, args=(what,))
         thread.start()
         thread.join()
 
@@ -200,7 +227,7 @@ def test_a_snapshot_is_wanted_when_deltas_outgrow_it(
     checkpoint: Checkpoint, snapshot_bytes: int, delta_bytes: int, fitting: int
 ) -> None:
     """Deltas may take as much as the snapshot, a mebibyte at least, and be a thousand; loaded ones count."""
-    checkpoint.save_snapshot(bytes(snapshot_bytes))
+    checkpoint.save_snapshot([bytes(snapshot_bytes)])
     for _ in range(fitting):
         checkpoint.save_delta(bytes(delta_bytes))
         assert not checkpoint.wants_snapshot
@@ -210,7 +237,7 @@ def test_a_snapshot_is_wanted_when_deltas_outgrow_it(
     assert checkpoint.size_bytes >= snapshot_bytes + (fitting + 1) * delta_bytes
     checkpoint.load()
     assert checkpoint.wants_snapshot
-    checkpoint.save_snapshot(b"")
+    checkpoint.save_snapshot([b""])
     assert not checkpoint.wants_snapshot
 
 
@@ -230,8 +257,8 @@ def test_any_history_reads_like_a_list(steps: list[tuple[str, bytes]]) -> None:
         expected: list[bytes] = []
         for number, (step, record) in enumerate(steps, 1):
             if step == "snapshot" or (step == "delta" and checkpoint.wants_snapshot):
-                checkpoint.save_snapshot(record)
-                expected = [record]
+                expected = [record[n : n + 5_000] for n in range(0, 1 + len(record), 5_000)]
+                checkpoint.save_snapshot(expected)
             elif step == "delta":
                 checkpoint.save_delta(record)
                 expected.append(record)
@@ -262,7 +289,7 @@ def test_nobody_else_reads_the_state(tmp_path: Path, umask: int) -> None:
         os.umask(int(sys.argv[2]))
         checkpoint = StateDirectory(Path(sys.argv[1])).checkpoint("default")
         for number in range(2):
-            checkpoint.save_snapshot(b"snapshot")
+            checkpoint.save_snapshot([b"snapshot"])
             checkpoint.save_delta(b"delta")
         os.kill(os.getpid(), 9)
     """
@@ -410,7 +437,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
 def test_what_was_saved_survives_a_full_disk(tmp_path: Path) -> None:
     """However little is left: a delta fails whole, and the combined one goes in when there is room."""
     script = """
-    checkpoint.save_snapshot(b"snapshot")
+    checkpoint.save_snapshot([b"snapshot"])
     expected, failed = [b"snapshot"], 0
     for left in range(0, 49152, 4096):
         fill(left)
@@ -440,13 +467,13 @@ def test_what_was_saved_survives_a_full_disk(tmp_path: Path) -> None:
 def test_deltas_go_on_while_there_is_no_room_for_a_snapshot(tmp_path: Path) -> None:
     """A snapshot that does not fit leaves nothing behind, and is not asked for again at once."""
     script = """
-    checkpoint.save_snapshot(b"snapshot")
+    checkpoint.save_snapshot([b"snapshot"])
     for _ in range(5):
         checkpoint.save_delta(bytes(250_000))
     assert checkpoint.wants_snapshot
     fill(300_000)
     before = sorted(path.name for path in directory.path.iterdir())
-    line = refused(checkpoint.save_snapshot, bytes(400_000))
+    line = refused(checkpoint.save_snapshot, [bytes(400_000)])
     assert line.endswith("default-00000002.tmp: no space is left on its disk; free some"), line
     assert sorted(path.name for path in directory.path.iterdir()) == before
     for _ in range(60):
@@ -454,7 +481,7 @@ def test_deltas_go_on_while_there_is_no_room_for_a_snapshot(tmp_path: Path) -> N
         checkpoint.save_delta(b"")
     assert checkpoint.wants_snapshot
     (disk / "filler").unlink()
-    checkpoint.save_snapshot(bytes(400_000))
+    checkpoint.save_snapshot([bytes(400_000)])
     assert checkpoint.load().records == (bytes(400_000),)
     """
 
@@ -464,7 +491,7 @@ def test_deltas_go_on_while_there_is_no_room_for_a_snapshot(tmp_path: Path) -> N
 def test_a_read_only_disk_is_waited_for(tmp_path: Path) -> None:
     """A folder on a read-only mount is refused, and taken, whole, when it can be written."""
     script = """
-    checkpoint.save_snapshot(b"snapshot")
+    checkpoint.save_snapshot([b"snapshot"])
     checkpoint.save_delta(b"delta")
     checkpoint.close()
     directory.release()
@@ -507,7 +534,7 @@ def test_every_acknowledged_record_survives_kill_9(folder: Path) -> None:
         value, padding = int(sys.argv[2]), b" " * 9_000
         while True:
             if checkpoint.wants_snapshot or value % 7 == 0:
-                checkpoint.save_snapshot(b"%d %d" % (0, value + 1) + padding)
+                checkpoint.save_snapshot([b"%d %d" % (0, value + 1) + padding])
             else:
                 checkpoint.save_delta(b"%d %d" % (value, value + 1) + padding)
             value += 1
@@ -570,7 +597,7 @@ def test_every_acknowledged_record_survives_a_failing_disk(folder: Path, faults:
         for value in range(1, 400):
             try:
                 if checkpoint.wants_snapshot or chance.random() < 0.1:
-                    checkpoint.save_snapshot(b"0 %d" % value + b" " * chance.randrange(90_000))
+                    checkpoint.save_snapshot([b"0 %d" % value + b" " * chance.randrange(90_000)])
                 else:
                     checkpoint.save_delta(b"%d %d" % (saved, value) + b" " * chance.randrange(30_000))
             except CheckpointError:
@@ -610,7 +637,7 @@ def test_a_snapshot_that_was_not_written_whole_is_not_acknowledged(folder: Path,
         for number in range(150):
             record = b"%d " % number * (number * 37 % 50 * 100)  # uneven, or one place failed each time
             try:
-                checkpoint.save_snapshot(record)
+                checkpoint.save_snapshot([record])
                 saved = (record,)
             except CheckpointError:
                 failed += 1
@@ -633,7 +660,7 @@ def test_a_record_is_on_the_disk_before_it_is_acknowledged(folder: Path, tmp_pat
         checkpoint = StateDirectory(Path(sys.argv[1])).checkpoint("default")
         checkpoint.load()
         for number in range(2):
-            checkpoint.save_snapshot(b"snapshot" * 1000)
+            checkpoint.save_snapshot([b"snapshot" * 1000])
             os.write(1, b"snapshot saved\\n")
             for _ in range(3):
                 checkpoint.save_delta(b"delta" * 2000)
@@ -714,9 +741,10 @@ def test_a_folder_taken_by_another_while_it_was_away(checkpoint: Checkpoint, fol
     other = StateDirectory(folder)
     other.acquire()
 
-    for call in (checkpoint.save_delta, checkpoint.save_snapshot):
-        with pytest.raises(CheckpointError, match="in use by another process"):
-            call(b"another")
+    with pytest.raises(CheckpointError, match="in use by another process"):
+        checkpoint.save_delta(b"another")
+    with pytest.raises(CheckpointError, match="in use by another process"):
+        checkpoint.save_snapshot([b"another"])
     other.release()
     save(checkpoint, NEWER)
 
@@ -775,7 +803,7 @@ DAMAGE = {
     "a garbage header": overwrite(100),
     "a garbage page": overwrite(4096, at=0.5),
     "one bit": flip(b"delta two"),
-    "a later format": edit("PRAGMA user_version = 2"),
+    "a later format": edit("PRAGMA user_version = 3"),
     "another application": edit("PRAGMA application_id = 1"),
     "another journal": edit("PRAGMA journal_mode = DELETE"),
     "another database": replace,
@@ -816,7 +844,7 @@ def test_a_damaged_generation_falls_back(
     assert checkpoint.load() == Loaded(OLDER, fell_back=True)
     checkpoint.save_delta(b"another")
     assert checkpoint.load() == Loaded((*OLDER, b"another"))
-    checkpoint.save_snapshot(b"new")
+    checkpoint.save_snapshot([b"new"])
     assert checkpoint.load() == Loaded((b"new",))
     assert aside.exists() == (damaged is not None)
 
@@ -895,7 +923,7 @@ def test_the_tip_is_only_a_witness(checkpoint: Checkpoint, folder: Path, content
 
 def test_an_older_tip_is_no_damage(checkpoint: Checkpoint, folder: Path) -> None:
     """It is not synced with each record: after a power cut it may say less than is there."""
-    checkpoint.save_snapshot(NEWER[0])
+    checkpoint.save_snapshot([NEWER[0]])
     early = (folder / "default.tip").read_bytes()
     for record in NEWER[1:]:
         checkpoint.save_delta(record)

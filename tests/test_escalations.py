@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from exporter.exposition import Publication
 from tests.model import HANDOFFS, SESSIONS, Exporter, Platform, once, profile, published, settings, small
 
+pytestmark = pytest.mark.bulk
+
 NAME = b"orchestration_handoff_escalations_total"
 HOUR_S = 3600.0
 LOCAL, PAID, OTHER = "deepseek-v3", "claude-sonnet", "gpt"

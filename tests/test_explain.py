@@ -123,6 +123,7 @@ def sample(tmp_path: Path) -> Path:
     return Path(shutil.copy(SAMPLE, tmp_path / "sample.db"))
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("naive", ["UTC", "Europe/Berlin"])
 async def test_random_series_of_the_sample_agree(sample: Path, tmp_path: Path, naive: str) -> None:
     """Without a checkpoint the number is that of one full read, by the clock that was given; of every family."""
@@ -451,7 +452,7 @@ def test_a_checkpoint_is_whole_at_every_moment_of_its_writing(tmp_path: Path) ->
     directory = StateDirectory(tmp_path)
     checkpoint: Checkpoint = directory.checkpoint("default")
     checkpoint.load()
-    checkpoint.save_snapshot(b"0" * 3000)
+    checkpoint.save_snapshot([b"0" * 3000])
     stop, counted = threading.Event(), [0]
 
     def write() -> None:
@@ -459,7 +460,7 @@ def test_a_checkpoint_is_whole_at_every_moment_of_its_writing(tmp_path: Path) ->
             counted[0] += 1
             record = str(counted[0]).encode() * 1000
             if counted[0] % 150 == 0:
-                checkpoint.save_snapshot(record)
+                checkpoint.save_snapshot([record])
             else:
                 checkpoint.save_delta(record)
 
@@ -483,8 +484,8 @@ def test_a_damaged_generation_is_passed_over_and_named(tmp_path: Path) -> None:
     directory = StateDirectory(tmp_path)
     checkpoint = directory.checkpoint("default")
     checkpoint.load()
-    checkpoint.save_snapshot(b"old")
-    checkpoint.save_snapshot(b"new")
+    checkpoint.save_snapshot([b"old"])
+    checkpoint.save_snapshot([b"new"])
     checkpoint.close()
     directory.release()
     newest = max(tmp_path.glob("*.sqlite"))

@@ -67,7 +67,7 @@ RULES = (
     Rule(within("source"), (*EDGES, *within("reader", "state", "exposition")), "rows come from below"),
     Rule(within("reader"), (*EDGES, *within("exposition")), "source, then reader, then poller"),
     Rule(
-        within("checkpoint"),
+        within("checkpoint", "generation"),
         within("source", "reader", "exposition", "poller", "web", "demo"),
         "state is kept",
     ),

@@ -38,7 +38,7 @@ def booked(*entries: tuple[int, int, Account], amounts: Sequence[float] = ONE) -
     """A ledger with these days, hours and accounts."""
     ledger = Ledger()
     for day, hour, account in entries:
-        ledger.book(place(day, hour), account, amounts, today=TODAY)
+        ledger.book(place(day, hour), {account: amounts}, today=TODAY)
     return ledger
 
 
@@ -77,8 +77,8 @@ def test_hours_are_kept_for_62_days_and_days_for_400(days_ago: int, *, hours: bo
     day = TODAY - days_ago
     late, early = Ledger(), Ledger()
 
-    late.book(place(day, 3), HANDOFF, ONE, today=TODAY)
-    early.book(place(day, 3), HANDOFF, ONE, today=day)
+    late.book(place(day, 3), {HANDOFF: ONE}, today=TODAY)
+    early.book(place(day, 3), {HANDOFF: ONE}, today=day)
     early.prune(TODAY)
 
     assert (KEPT_DAYS, KEPT_HOURS_DAYS) == (400, 62)
@@ -159,7 +159,7 @@ def test_a_late_booking_is_in_a_month_that_was_added_up_before() -> None:
         found[0] = 99.0
 
     for day, cost in ((TODAY - 9, 3.0), (TODAY + 1, 4.0), (TODAY - 20, 5.0), (TODAY, 6.0)):
-        ledger.book(place(day, 5), HANDOFF, ONE, today=TODAY + 1)
+        ledger.book(place(day, 5), {HANDOFF: ONE}, today=TODAY + 1)
         assert ledger.sums(month)["p"][0] == cost
     ledger.prune(TODAY - 19 + KEPT_DAYS)
     assert ledger.sums(month)["p"][0] == 5.0
@@ -178,8 +178,8 @@ def test_the_median_is_of_the_seven_days_before_today() -> None:
     """Days without spend count as 0, today and the eighth day back do not count."""
     ledger = Ledger()
     for back, cost in ((0, 99.0), (1, 1.0), (2, 2.0), (3, 3.0), (7, 4.0), (8, 99.0)):
-        ledger.book(place(TODAY - back, 0), HANDOFF, (cost, 0.0, 0.0, 0.0, 1.0, 0.0), today=TODAY)
-    ledger.book(place(TODAY - 3, 0), ("q", "handoff", "m"), ONE, today=TODAY)
+        ledger.book(place(TODAY - back, 0), {HANDOFF: (cost, 0.0, 0.0, 0.0, 1.0, 0.0)}, today=TODAY)
+    ledger.book(place(TODAY - 3, 0), {("q", "handoff", "m"): ONE}, today=TODAY)
 
     assert ledger.daily_medians(TODAY) == {"p": median([1, 2, 3, 0, 0, 0, 4]), "q": 0.0}
 
@@ -246,7 +246,7 @@ def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hou
                 today += 1
                 ledger.prune(today)
             case (back, hour, account, amounts):
-                ledger.book(place(today + back, hour), account, amounts, today=today)
+                ledger.book(place(today + back, hour), {account: amounts}, today=today)
                 naive.entries.append((today + back, hour, account, amounts))
 
     for span in (whole(today - 70, today), whole(today - 6, today, hours), whole(today, today, hours)):
@@ -256,7 +256,8 @@ def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hou
         copy.prune(today)
         assert content(copy) == content(ledger)
     again = Ledger()
-    again.load(json.loads(json.dumps(ledger.dump())))
+    for part in ledger.dump(3):
+        again.load(json.loads(json.dumps(part)))
     assert content(again) == content(ledger)
     assert again.projects() == ledger.projects()
 
@@ -278,19 +279,19 @@ def test_a_sum_that_is_not_forgotten_would_be_noticed(monkeypatch: pytest.Monkey
     ledger = booked((TODAY, 0, HANDOFF))
     ledger.sums(whole(TODAY, TODAY))
 
-    ledger.book(place(TODAY, 1), HANDOFF, ONE, today=TODAY)
+    ledger.book(place(TODAY, 1), {HANDOFF: ONE}, today=TODAY)
 
     assert ledger.sums(whole(TODAY, TODAY))["p"][0] == 1.0
 
 
 def test_what_does_not_hold_together_is_not_taken_up() -> None:
     """As many amounts as entries are for, or an error that says so."""
-    dumped = booked((TODAY, 0, HANDOFF)).dump()
+    accounts, dumped = booked((TODAY, 0, HANDOFF)).dump(100)
     page = dumped["pages"][0]
     page[-1] = page[-1][:32]
 
     with pytest.raises(ValueError, match=r"^3 amounts for 1 accounts: not 6 each$"):
-        Ledger().load(dumped)
+        Ledger().load(accounts | dumped)
 
 
 # ── who books ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,7 +313,7 @@ def test_net_savings_are_what_success_saved_minus_what_failure_cost(
     """What is not known has neither."""
     found = keeper()
 
-    found.enter(place(TODAY, 1), ("p", "handoff", "m", outcome), (3.0, 4.0, 6.0, 2.0, 70.0))
+    found.enter(place(TODAY, 1), {("p", "handoff", "m", outcome): (3.0, 4.0, 6.0, 2.0, 70.0)})
 
     assert content(found.ledger)[place(TODAY), HANDOFF] == [4.0, 6.0, net_savings, 70.0, 3.0, failures]
 
@@ -328,9 +329,9 @@ def test_a_budget_is_spent_by_what_it_covers() -> None:
     live, scan = keeper(*budgets), keeper(*budgets, spend=False)
 
     for found in (live, scan):
-        found.enter(place(TODAY, 1), ("p", "handoff", "m", "success"), (1.0, 4.0, 4.0, 0.0, 0.0))
-        found.enter(place(TODAY, 1), ("p", "subagent", "unknown", "success"), (1.0, 0.5, 0.5, 0.0, 0.0))
-        found.enter(place(TODAY, 1), ("q", "handoff", "m", "success"), (1.0, 0.0, 0.0, 0.0, 0.0))
+        found.enter(place(TODAY, 1), {("p", "handoff", "m", "success"): (1.0, 4.0, 4.0, 0.0, 0.0)})
+        found.enter(place(TODAY, 1), {("p", "subagent", "unknown", "success"): (1.0, 0.5, 0.5, 0.0, 0.0)})
+        found.enter(place(TODAY, 1), {("q", "handoff", "m", "success"): (1.0, 0.0, 0.0, 0.0, 0.0)})
 
     spent = live.state.series[SCHEMA.own.budget_spend.name]
     assert {labels[0]: cell.dump() for labels, cell in spent.items()} == {"p": 4.5, "m": 4.0, "all": 4.5}
@@ -340,7 +341,7 @@ def test_a_budget_is_spent_by_what_it_covers() -> None:
 def test_the_books_are_cleared_when_a_day_begins() -> None:
     """Once for each day."""
     found = keeper()
-    found.enter(place(TODAY, 1), (*HANDOFF, "success"), (1.0, 1.0, 1.0, 0.0, 0.0))
+    found.enter(place(TODAY, 1), {(*HANDOFF, "success"): (1.0, 1.0, 1.0, 0.0, 0.0)})
     midnight = found.calendar.midnight(TODAY + KEPT_DAYS - 1)
 
     found.begin(midnight)

@@ -190,7 +190,7 @@ def test_what_is_remembered_outlives_the_process() -> None:
     """A snapshot, and deltas with new rows and with a second form of an old one."""
     state = State(SCHEMA.tables)
     state.remember(HANDOFFS.name, list(TEN), list(TEN.values()))
-    records = [state.snapshot()]
+    records = [*state.snapshot()]
     more = rows(11, 12)
     state.remember(HANDOFFS.name, list(more), list(more.values()))
     records.append(state.delta() or b"")
@@ -202,7 +202,7 @@ def test_what_is_remembered_outlives_the_process() -> None:
     assert memory.ids == before.ids
     assert memory.digests == before.digests
     assert memory.known(5) == [TEN[5], row("s5", "new")]
-    assert reloaded([state.snapshot()]).digests == before.digests
+    assert reloaded([*state.snapshot()]).digests == before.digests
 
 
 def test_thinning_keeps_all_forms_of_a_row_or_none() -> None:

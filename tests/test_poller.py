@@ -172,6 +172,7 @@ async def test_a_changed_metric_alone_is_scanned_anew(platform: Platform, storag
     assert looping.counting_since == SINCE + 100.0
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "metric",
     [metric for metric in catalogue.SCHEMA.counted if metric.feeds],

@@ -18,6 +18,8 @@ import pytest
 from exporter.demo.schema import TABLES
 from tests.running import MODES, Books, Clock, Polling, Shown, assert_exact
 
+pytestmark = pytest.mark.bulk
+
 REWINDS = "orchestration_exporter_source_rewinds_total"
 UNCERTAIN = "orchestration_exporter_rewind_uncertain_rows_total"
 READ = (

@@ -19,7 +19,7 @@ SHOP = ("shop", "handoff", "opus")
 def booked(ledger: Ledger, day: date, cost: float, saved: float = 0.0, account: tuple[str, str, str] = SHOP) -> None:
     """Book an hour of a day."""
     amounts = [cost, 0.0, saved, 0.0, 1.0, 0.0]
-    ledger.book(place(day.toordinal(), 3), account, amounts, today=date(2026, 11, 25).toordinal())
+    ledger.book(place(day.toordinal(), 3), {account: amounts}, today=date(2026, 11, 25).toordinal())
 
 
 def test_the_running_periods_and_thirty_days_are_added_up() -> None:
