@@ -218,6 +218,8 @@ GOOD = [
     TLS + "  curve_preferences: [X25519]\n",
     TLS + "  prefer_server_cipher_suites: false\n",
     "http_server_config: {http2: false, headers: {X-Frame-Options: SAMEORIGIN}}",
+    "http_server_config: {headers: {Strict-Transport-Security: a, X-Content-Type-Options: nosniff}}",
+    "http_server_config: {headers: {X-XSS-Protection: '0', Content-Security-Policy: default-src 'none'}}",
     "rate_limit: {interval: 1m30s, burst: 3}",
     WHOLE,
 ]
@@ -236,6 +238,13 @@ BAD = [
     (TLS + "  min_version: TLS10\n", "must be TLS12 or TLS13"),
     (TLS + "  min_version: SSL30\n", "must be TLS12 or TLS13"),
     (TLS + "  min_version: TLS13\n  max_version: TLS12\n", "must not be above"),
+    (TLS + "  max_version: TLS11\n", "must be TLS12 or TLS13"),
+    (TLS + "  prefer_server_cipher_suites: sometimes\n", "prefer_server_cipher_suites"),
+    (TLS + "  key: x\n", "needs either key or key_file"),
+    (MUTUAL + "  client_ca: x\n", "at most one of client_ca and client_ca_file"),
+    (MUTUAL.replace("ca.crt", "none.crt"), "cannot be used for TLS: No such file"),
+    (MUTUAL.replace("ca.crt", "server.key"), "cannot be used for TLS"),
+    (MUTUAL + "  client_allowed_sans: a\n", "client_allowed_sans"),
     (TLS + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n", "Go name of a cipher suite"),
     (TLS + "  curve_preferences: [P256]\n", "must be one of CurveP256"),
     (TLS + "  curve_preferences: [X25519, CurveP256]\n", "curve_preferences"),
@@ -247,6 +256,8 @@ BAD = [
     (f'basic_auth_users:\n  a: "{HASH}"\n  a: "{HASH}"\n', "given twice"),
     ("rate_limit: {interval: soon, burst: 1}", "must be a duration"),
     ("rate_limit: {interval: 1s}", "burst must be at least 1"),
+    ("rate_limit: {interval: 1s, burst: -1}", "burst"),
+    ("http_server_config: {headers: [a]}", "headers"),
     ("user_roles: {nobody: admin}", "not in basic_auth_users: nobody"),
     ("bearer_tokens: [{token_file: none}]", "no token can be read"),
     ("bearer_tokens: [{token_file: scraper}, {token_file: scraper}]", "same token"),
@@ -283,6 +294,8 @@ def test_a_certificate_can_stand_in_the_file(folder: Path) -> None:
     lines = ["tls_server_config:"]
     for key, name in (("cert", "server.crt"), ("key", "server.key")):
         lines += [f"  {key}: |", *(f"    {line}" for line in (folder / name).read_text().splitlines())]
+    lines += ["  client_auth_type: VerifyClientCertIfGiven", "  client_ca: |"]
+    lines += [f"    {line}" for line in (folder / "ca.crt").read_text().splitlines()]
     (folder / "web.yml").write_text("\n".join(lines) + "\n")
 
     assert Guard(folder / "web.yml", telemetry=Telemetry({}, now=1.0)).encrypts
