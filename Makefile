@@ -8,6 +8,7 @@ PYTEST_ARGS =
 # two at a time: half of the tests wait, for a poll or a scrape, and the other half compute
 PARALLEL = -n 2 --dist loadfile
 UV_VERSION = 0.13.9
+PIP_AUDIT_VERSION = 2.10.1
 
 # what the type checker reads; folders that a checkout does not have are left out
 TYPED = $(wildcard exporter dashboards alerting tools)
@@ -15,7 +16,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint format lock tools-debian tools-axe tools-3x venv venv-run clean
+.PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint audit format lock tools-debian tools-axe tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -78,10 +79,19 @@ e2e-compose: venv ## the stack in Docker for real, of images made here: needs ro
 bench: venv ## measure what a scrape and a poll cost
 	$(BIN)/python -m bench $(ARGS)
 
-lint: venv ## style and types
+lint: venv ## style, types, and what bandit finds
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy $(TYPED)
+	$(BIN)/python -m tools.findings $(TYPED)
+
+audit: ## look the locked packages up among known vulnerabilities; asks the network
+	@set -e; folder=`mktemp -d`; trap 'rm -rf "$$folder"' EXIT; \
+	python=`tools/venv python`; "$$python" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip --quiet --disable-pip-version-check install pip-audit==$(PIP_AUDIT_VERSION); \
+	for lock in requirements.lock requirements-dev.lock; do \
+	    echo "$$lock"; "$$folder/bin/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off -r "$$lock"; \
+	done
 
 format: venv ## lay the code out, and mend what the linter can
 	$(BIN)/python -m ruff check --fix-only --exit-zero .

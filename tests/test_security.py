@@ -218,6 +218,8 @@ GOOD = [
     TLS + "  curve_preferences: [X25519]\n",
     TLS + "  prefer_server_cipher_suites: false\n",
     "http_server_config: {http2: false, headers: {X-Frame-Options: SAMEORIGIN}}",
+    "http_server_config: {headers: {Strict-Transport-Security: a, X-Content-Type-Options: nosniff}}",
+    "http_server_config: {headers: {X-XSS-Protection: '0', Content-Security-Policy: default-src 'none'}}",
     "rate_limit: {interval: 1m30s, burst: 3}",
     WHOLE,
 ]
@@ -236,6 +238,13 @@ BAD = [
     (TLS + "  min_version: TLS10\n", "must be TLS12 or TLS13"),
     (TLS + "  min_version: SSL30\n", "must be TLS12 or TLS13"),
     (TLS + "  min_version: TLS13\n  max_version: TLS12\n", "must not be above"),
+    (TLS + "  max_version: TLS11\n", "must be TLS12 or TLS13"),
+    (TLS + "  prefer_server_cipher_suites: sometimes\n", "prefer_server_cipher_suites"),
+    (TLS + "  key: x\n", "needs either key or key_file"),
+    (MUTUAL + "  client_ca: x\n", "at most one of client_ca and client_ca_file"),
+    (MUTUAL.replace("ca.crt", "none.crt"), "cannot be used for TLS: No such file"),
+    (MUTUAL.replace("ca.crt", "server.key"), "cannot be used for TLS"),
+    (MUTUAL + "  client_allowed_sans: a\n", "client_allowed_sans"),
     (TLS + "  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n", "Go name of a cipher suite"),
     (TLS + "  curve_preferences: [P256]\n", "must be one of CurveP256"),
     (TLS + "  curve_preferences: [X25519, CurveP256]\n", "curve_preferences"),
@@ -247,6 +256,8 @@ BAD = [
     (f'basic_auth_users:\n  a: "{HASH}"\n  a: "{HASH}"\n', "given twice"),
     ("rate_limit: {interval: soon, burst: 1}", "must be a duration"),
     ("rate_limit: {interval: 1s}", "burst must be at least 1"),
+    ("rate_limit: {interval: 1s, burst: -1}", "burst"),
+    ("http_server_config: {headers: [a]}", "headers"),
     ("user_roles: {nobody: admin}", "not in basic_auth_users: nobody"),
     ("bearer_tokens: [{token_file: none}]", "no token can be read"),
     ("bearer_tokens: [{token_file: scraper}, {token_file: scraper}]", "same token"),
@@ -283,6 +294,8 @@ def test_a_certificate_can_stand_in_the_file(folder: Path) -> None:
     lines = ["tls_server_config:"]
     for key, name in (("cert", "server.crt"), ("key", "server.key")):
         lines += [f"  {key}: |", *(f"    {line}" for line in (folder / name).read_text().splitlines())]
+    lines += ["  client_auth_type: VerifyClientCertIfGiven", "  client_ca: |"]
+    lines += [f"    {line}" for line in (folder / "ca.crt").read_text().splitlines()]
     (folder / "web.yml").write_text("\n".join(lines) + "\n")
 
     assert Guard(folder / "web.yml", telemetry=Telemetry({}, now=1.0)).encrypts
@@ -608,7 +621,21 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("head", SHAPES)
+OLD = [
+    b"GET /metrics HTTP/1.0\r\nHost: x\r\nHost: y\r\n",
+    b"POST /-/reload HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
+    b"GET /metrics HTTP/0.9\r\n",
+    b"GET /metrics HTTP/1.1 \r\n",
+    b"GET  /metrics HTTP/1.1\r\n",
+    b"GET\t/metrics\tHTTP/1.0\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n",
+    b"GET /metrics HTTP/1.1\nHost: x\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\n folded: y\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n",
+]
+
+
+@pytest.mark.parametrize("head", [*SHAPES, *OLD])
 async def test_a_malformed_request_gets_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
     """Anonymous, it is refused: by 4xx or by closing, without a traceback or a word of it, and nothing is reloaded."""
     monkeypatch.setattr(connections, "REQUEST_S", 0.5)
@@ -620,6 +647,47 @@ async def test_a_malformed_request_gets_nothing(folder: Path, monkeypatch: pytes
     assert b"Set-Cookie" not in answer
     assert b"root:" not in answer
     assert running.reloads == []
+
+
+SMUGGLED = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKENS["boss"].encode() + b"\r\n\r\n"
+LENGTHS = [
+    b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    b"Transfer-Encoding: identity, chunked\r\nContent-Length: 5\r\n",
+    b"Transfer-Encoding: xchunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding : chunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Transfer-Encoding: \x0bchunked\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Content-Length: 5\r\nContent-Length: %d\r\n" % (5 + len(SMUGGLED)),
+    b"Content-Length: 0x5\r\n",
+    b"Content-Length: 5, 5\r\n",
+    b"Content-Length: -1\r\n",
+    b"Content-Length: 1_0\r\n",
+]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+async def test_no_request_is_smuggled_in_a_body(folder: Path, monkeypatch: pytest.MonkeyPatch, lengths: bytes) -> None:
+    """Where a proxy may see one request and we two, or the other way round, there is no second answer."""
+    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    async with serving(folder, WHOLE) as running:
+        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n" + lengths + b"\r\n"
+        answer = await running.raw(head + b"0\r\n\r\n" + SMUGGLED)
+
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert running.reloads == []
+
+
+async def test_a_body_is_as_long_as_it_may_be(folder: Path) -> None:
+    """Nothing that is asked for here has one: beyond the bound it is refused before it is read."""
+    async with serving(folder, WHOLE) as running:
+        who = {"Authorization": f"Bearer {TOKENS['boss']}"}
+        codes = [
+            (await running.ask("/-/reload", method="POST", **who, **{"Content-Length": str(size)}))[0]
+            for size in (0, 1_025, 10**12)
+        ]
+
+    assert codes == [200, 413, 413]
+    assert len(running.reloads) == 1
 
 
 def nonsense(seed: int) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ log = logs.get(__name__)
 
 _PLAIN = "text/plain; charset=utf-8"
 _OTHER = "other"
+_BODY_BYTES = 1024
 _SHORT_BYTES = 256 * 1024
 """Up to this, copying a body costs less than a second write [20 µs against 60, of TLS and of who waits for it]."""
 _KEPT = ("Allow", "Location", "WWW-Authenticate", "Retry-After")
@@ -94,7 +95,7 @@ def make_app(
     Without a ``guard`` everybody may have everything, within the limits there always are.
     ``metrics`` are those that `/docs` explains.
     """
-    app = web.Application(middlewares=[_account], client_max_size=1024)
+    app = web.Application(middlewares=[_account], client_max_size=_BODY_BYTES)
     app[POLLER], app[TELEMETRY], app[SETTINGS], app[RELOAD] = poller, telemetry, settings, reload
     app[GUARD] = guard or Guard(None, telemetry=telemetry)
     app[MAKER] = _Maker()
@@ -157,6 +158,8 @@ async def _account(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _answered(request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
     try:
+        if (length := request.content_length) and length > _BODY_BYTES:
+            raise web.HTTPRequestEntityTooLarge(max_size=_BODY_BYTES, actual_size=length)
         scrapes = route == request.app[SETTINGS].telemetry_path
         request[PRINCIPAL] = await request.app[GUARD].admit(request, route=route, scrapes=scrapes)
         return await handler(request)
