@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.alertcases import anomalies, availability, handoffs, money, sessions, slo
+from tests.alertcases import anomalies, availability, handoffs, money, sessions, slo, watchers
 from tests.promtool import History
 
 HISTORIES: tuple[History, ...] = (
     *availability.HISTORIES,
+    *watchers.HISTORIES,
     *handoffs.HISTORIES,
     *sessions.HISTORIES,
     *money.HISTORIES,
