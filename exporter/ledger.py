@@ -65,6 +65,8 @@ class Ledger:
         self._sums: dict[Place, Sums] = {}
         self._runs: dict[tuple[int, int], Sums] = {}
         """What whole days come to, by the first and the last of them: a month's past is not added up at every look."""
+        self._medians: tuple[int, dict[str, float]] | None = None
+        """What each project's days before that one cost in the middle, until one of them is booked on."""
         self._last_day = 0
         """No day after it has a page."""
         self._projects: set[str] | None = None
@@ -121,6 +123,9 @@ class Ledger:
             day = day_of(at)
             self._runs = {run: sums for run, sums in self._runs.items() if not run[0] <= day <= run[1]}
         self.version += 1
+        known = self._medians
+        if known is not None and (day_of(at) < known[0] or account[0] not in known[1]):
+            self._medians = None
         if self._projects is not None:
             self._projects.add(account[0])
 
@@ -138,6 +143,7 @@ class Ledger:
         self._rows.clear()
         self._sums.clear()
         self._runs.clear()
+        self._medians = None
         self._last_day = max(map(day_of, self._pages), default=0)
         self._projects = None
         self.version += 1
@@ -238,9 +244,12 @@ class Ledger:
 
     def daily_medians(self, today: int) -> dict[str, float]:
         """By project the median cost of the seven days before today."""
-        days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]
-        nothing = [0.0] * len(READ)
-        return {project: median(day.get(project, nothing)[0] for day in days) for project in self.projects()}
+        if self._medians is None or self._medians[0] != today:
+            days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]
+            nothing = [0.0] * len(READ)
+            medians = {project: median(day.get(project, nothing)[0] for day in days) for project in self.projects()}
+            self._medians = today, medians
+        return self._medians[1]
 
     def cost(self, at: Place, belongs: Callable[[Account], bool]) -> float:
         """What those accounts cost at a place."""

@@ -153,6 +153,37 @@ def test_hand_offs_equal_sql_at_every_step(platform: Path, whole: Samples) -> No
             assert ours == expected, (at, outcome)
 
 
+ALONE = (
+    "orchestration_handoffs_total",
+    "orchestration_handoffs?_in_flight.*",
+    "orchestration_sessions_active|orchestration_active_session_.*_max",
+    "orchestration_session_cost_usd|orchestration_sessions_started_total",
+    "orchestration_handoff_escalations_total",
+    "orchestration_ledger_(net_)?(cost|savings).*",
+    "orchestration_model_info",
+    "orchestration_exporter_rows_rejected_total",
+    "orchestration_exporter_(rows_read_total|data_last_event.*)",
+    "orchestration_(tasks|activities)_total|orchestration_task_duration_seconds",
+)
+
+
+@pytest.mark.parametrize("metric", ALONE)
+def test_a_metric_alone_is_what_it_is_among_all(metric: str, platform: Path, whole: Samples, tmp_path: Path) -> None:
+    """Only the tables and declarations that it is made of are read and counted, and no number is another."""
+    out = tmp_path / "out"
+    start = sorted(whole)[len(whole) // 2]
+    arguments = ["--from", start, "--to", END_S, "--step", "30m", "--metric", metric]
+    assert run("--database", platform, *arguments, "--output", out) == 0
+
+    def chosen(shown: dict[str, float]) -> dict[str, float]:
+        names = (re.sub(r"_(bucket|count|sum)$", "", series.partition("{")[0]) for series in shown)
+        return {s: v for (s, v), name in zip(shown.items(), names, strict=True) if re.fullmatch(metric, name)}
+
+    ours = samples(out)
+    assert all(ours.values())
+    assert ours == {at: chosen(shown) for at, shown in whole.items() if at >= start}
+
+
 def test_two_runs_give_the_same_bytes(platform: Path, tmp_path: Path) -> None:
     """In processes of different hash seeds."""
     written = []
