@@ -65,6 +65,8 @@ class Ledger:
         self._sums: dict[Place, Sums] = {}
         self._runs: dict[tuple[int, int], Sums] = {}
         """What whole days come to, by the first and the last of them: a month's past is not added up at every look."""
+        self._mornings: dict[tuple[int, int], Sums] = {}
+        """What the first whole hours of a day come to, by the day and how many they are."""
         self._medians: tuple[int, dict[str, float]] | None = None
         """What each project's days before that one cost in the middle, until one of them is booked on."""
         self._last_day = 0
@@ -122,6 +124,9 @@ class Ledger:
         if self._runs and hour_of(at) == WHOLE:
             day = day_of(at)
             self._runs = {run: sums for run, sums in self._runs.items() if not run[0] <= day <= run[1]}
+        if self._mornings:
+            day = day_of(at)
+            self._mornings = {key: sums for key, sums in self._mornings.items() if key[0] != day}
         self.version += 1
         known = self._medians
         if known is not None and (day_of(at) < known[0] or account[0] not in known[1]):
@@ -143,6 +148,7 @@ class Ledger:
         self._rows.clear()
         self._sums.clear()
         self._runs.clear()
+        self._mornings.clear()
         self._medians = None
         self._last_day = max(map(day_of, self._pages), default=0)
         self._projects = None
@@ -221,8 +227,19 @@ class Ledger:
         return sums
 
     def _add_hours(self, found: Sums, day: int, hours: float) -> None:
-        for hour in range(int(hours) + 1):
-            _add_sums(found, self._summed(place(day, hour)), min(1.0, hours - hour))
+        _add_sums(found, self._morning(day, int(hours)), 1.0)
+        _add_sums(found, self._summed(place(day, int(hours))), hours % 1.0)
+
+    def _morning(self, day: int, hours: int) -> Sums:
+        sums = self._mornings.get((day, hours))
+        if sums is None:
+            sums = {}
+            for hour in range(hours):
+                _add_sums(sums, self._summed(place(day, hour)), 1.0)
+            if len(self._mornings) >= _KEPT_RUNS:
+                self._mornings.clear()
+            self._mornings[day, hours] = sums
+        return sums
 
     def _summed(self, at: Place) -> Sums:
         sums = self._sums.get(at)
