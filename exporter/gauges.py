@@ -284,7 +284,8 @@ def read_calendar(state: State, schema: Schema, rules: Rules, budgets: Mapping[s
     if not gauges:
         return {}
     spans = rules.calendar.periods(now)
-    sums = {period: state.ledger.sums(span) for period, span in spans.items()}
+    of_ledger = any(metric.reading == "ledger" for metric in gauges)
+    sums = {period: state.ledger.sums(span) for period, span in spans.items()} if of_ledger else {}
     found: Readings = {}
     for metric in gauges:
         match metric.reading:

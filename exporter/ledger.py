@@ -65,6 +65,10 @@ class Ledger:
         self._sums: dict[Place, Sums] = {}
         self._runs: dict[tuple[int, int], Sums] = {}
         """What whole days come to, by the first and the last of them: a month's past is not added up at every look."""
+        self._mornings: dict[tuple[int, int], Sums] = {}
+        """What the first whole hours of a day come to, by the day and how many they are."""
+        self._medians: tuple[int, dict[str, float]] | None = None
+        """What each project's days before that one cost in the middle, until one of them is booked on."""
         self._last_day = 0
         """No day after it has a page."""
         self._projects: set[str] | None = None
@@ -123,7 +127,13 @@ class Ledger:
         if self._runs and hour_of(at) == WHOLE:
             day = day_of(at)
             self._runs = {run: sums for run, sums in self._runs.items() if not run[0] <= day <= run[1]}
+        if self._mornings:
+            day = day_of(at)
+            self._mornings = {key: sums for key, sums in self._mornings.items() if key[0] != day}
         self.version += 1
+        known = self._medians
+        if known is not None and (day_of(at) < known[0] or account[0] not in known[1]):
+            self._medians = None
         if self._projects is not None:
             self._projects.add(account[0])
 
@@ -141,6 +151,8 @@ class Ledger:
         self._rows.clear()
         self._sums.clear()
         self._runs.clear()
+        self._mornings.clear()
+        self._medians = None
         self._last_day = max(map(day_of, self._pages), default=0)
         self._projects = None
         self.version += 1
@@ -218,8 +230,19 @@ class Ledger:
         return sums
 
     def _add_hours(self, found: Sums, day: int, hours: float) -> None:
-        for hour in range(int(hours) + 1):
-            _add_sums(found, self._summed(place(day, hour)), min(1.0, hours - hour))
+        _add_sums(found, self._morning(day, int(hours)), 1.0)
+        _add_sums(found, self._summed(place(day, int(hours))), hours % 1.0)
+
+    def _morning(self, day: int, hours: int) -> Sums:
+        sums = self._mornings.get((day, hours))
+        if sums is None:
+            sums = {}
+            for hour in range(hours):
+                _add_sums(sums, self._summed(place(day, hour)), 1.0)
+            if len(self._mornings) >= _KEPT_RUNS:
+                self._mornings.clear()
+            self._mornings[day, hours] = sums
+        return sums
 
     def _summed(self, at: Place) -> Sums:
         sums = self._sums.get(at)
@@ -241,9 +264,12 @@ class Ledger:
 
     def daily_medians(self, today: int) -> dict[str, float]:
         """By project the median cost of the seven days before today."""
-        days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]
-        nothing = [0.0] * len(READ)
-        return {project: median(day.get(project, nothing)[0] for day in days) for project in self.projects()}
+        if self._medians is None or self._medians[0] != today:
+            days = [self._summed(place(today - back)) for back in range(1, MEDIAN_DAYS + 1)]
+            nothing = [0.0] * len(READ)
+            medians = {project: median(day.get(project, nothing)[0] for day in days) for project in self.projects()}
+            self._medians = today, medians
+        return self._medians[1]
 
     def cost(self, at: Place, belongs: Callable[[Account], bool]) -> float:
         """What those accounts cost at a place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 import shutil
@@ -25,7 +26,7 @@ from tests.conftest import StartPrometheus
 from tests.demoruns import written_history
 from tests.history import history
 from tests.processes import Serving
-from tests.realtools import Tools
+from tests.realtools import NOT_RUN, Tools
 
 END_S = datetime(2026, 11, 23, 12, 30, tzinfo=UTC).timestamp()
 DAYS = 1.5
@@ -153,6 +154,37 @@ def test_hand_offs_equal_sql_at_every_step(platform: Path, whole: Samples) -> No
             assert ours == expected, (at, outcome)
 
 
+ALONE = (
+    "orchestration_handoffs_total",
+    "orchestration_handoffs?_in_flight.*",
+    "orchestration_sessions_active|orchestration_active_session_.*_max",
+    "orchestration_session_cost_usd|orchestration_sessions_started_total",
+    "orchestration_handoff_escalations_total",
+    "orchestration_ledger_(net_)?(cost|savings).*",
+    "orchestration_model_info",
+    "orchestration_exporter_rows_rejected_total",
+    "orchestration_exporter_(rows_read_total|data_last_event.*)",
+    "orchestration_(tasks|activities)_total|orchestration_task_duration_seconds",
+)
+
+
+@pytest.mark.parametrize("metric", ALONE)
+def test_a_metric_alone_is_what_it_is_among_all(metric: str, platform: Path, whole: Samples, tmp_path: Path) -> None:
+    """Only the tables and declarations that it is made of are read and counted, and no number is another."""
+    out = tmp_path / "out"
+    start = sorted(whole)[len(whole) // 2]
+    arguments = ["--from", start, "--to", END_S, "--step", "30m", "--metric", metric]
+    assert run("--database", platform, *arguments, "--output", out) == 0
+
+    def chosen(shown: dict[str, float]) -> dict[str, float]:
+        names = (re.sub(r"_(bucket|count|sum)$", "", series.partition("{")[0]) for series in shown)
+        return {s: v for (s, v), name in zip(shown.items(), names, strict=True) if re.fullmatch(metric, name)}
+
+    ours = samples(out)
+    assert all(ours.values())
+    assert ours == {at: chosen(shown) for at, shown in whole.items() if at >= start}
+
+
 def test_two_runs_give_the_same_bytes(platform: Path, tmp_path: Path) -> None:
     """In processes of different hash seeds."""
     written = []
@@ -189,6 +221,32 @@ def test_rows_of_every_odd_kind(platform: Path, tmp_path: Path, capsys: pytest.C
     shown = {s: v for s, v in once(odd, END_S, capsys).items() if re.match(metric, s)}
     assert len(shown) > 50
     assert ours == shown
+
+
+def test_rows_without_time_and_result_time_out_from_their_neighbours_time(
+    platform: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`once` has them in flight, for there their time is now."""
+    odd = tmp_path / "odd.db"
+    shutil.copyfile(platform, odd)
+    with closing(sqlite3.connect(odd, isolation_level=None)) as connection:
+        query = (
+            "UPDATE handoff_events SET timestamp = NULL, success = NULL "
+            "WHERE id % 10 = 0 AND success IS NOT NULL AND julianday(timestamp) < julianday(?, 'unixepoch')"
+        )
+        rows = connection.execute(query, (END_S - 40_000,)).rowcount
+    out = tmp_path / "out"
+    metric = "orchestration_handoffs_(total|in_flight)"
+    assert run("--database", odd, "--to", END_S, "--step", "1h", "--metric", metric, "--output", out) == 0
+    ours = {as_scraped(series): value for series, value in samples(out)[END_S].items()}
+    shown = {s: v for s, v in once(odd, END_S, capsys).items() if re.match(metric, s)}
+
+    def total(found: dict[str, float], name: str) -> float:
+        return sum(value for series, value in found.items() if series.startswith(name))
+
+    assert rows > 20
+    assert total(ours, "orchestration_handoffs_total") - total(shown, "orchestration_handoffs_total") == rows
+    assert total(shown, "orchestration_handoffs_in_flight") - total(ours, "orchestration_handoffs_in_flight") == rows
 
 
 def test_an_outage_has_up_0_and_nothing_else(platform: Path, tmp_path: Path) -> None:
@@ -255,6 +313,29 @@ def test_a_full_disk_leaves_nothing_half_written(platform: Path, tmp_path: Path)
     assert "cannot be written: File too large" in done.stderr.splitlines()[-1]
     assert [path.name for path in out.iterdir() if not path.read_bytes().endswith(b"# EOF\n")] == []
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_system_that_is_full_leaves_nothing_half_written(platform: Path, tmp_path: Path) -> None:
+    """A small one of its own, in a mount namespace."""
+    prefix = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--mount")
+    if sys.platform != "linux" or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{NOT_RUN}unshare and a mount namespace")
+    command = (
+        'mount -t tmpfs -o size=12m none "$0" || exit 9; '
+        f"'{sys.executable}' -m exporter backfill --database '{platform}' --to {END_S} "
+        f'--output "$0/out" --step 1m; code=$?; find "$0" -mindepth 1; exit $code'
+    )
+    done = subprocess.run(
+        [*prefix, "sh", "-c", command, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PATH": os.environ["PATH"]},
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "cannot be written: No space left on device" in done.stderr.splitlines()[-1]
+    assert done.stdout.splitlines() == [f"{tmp_path}/out"]
 
 
 async def test_prometheus_says_what_sql_says(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -19,7 +19,7 @@ class Sink(Protocol):
 
     size: int
 
-    def write(self, at: float, lines: bytes) -> None:
+    def write(self, at: float, texts: Iterable[bytes]) -> None:
         """Write a step. Raises: OSError."""
 
 
@@ -49,10 +49,11 @@ class Stream:
         self.size = len(header)
         file.write(header)
 
-    def write(self, at: float, lines: bytes) -> None:
+    def write(self, at: float, texts: Iterable[bytes]) -> None:
         """Write a step. Raises: OSError."""
-        self._file.write(lines)
-        self.size += len(lines)
+        for text in texts:
+            self._file.write(text)
+            self.size += len(text)
 
     def end(self) -> None:
         """Say that it is whole. Raises: OSError."""
@@ -73,7 +74,7 @@ class Days:
         self._day: int | None = None
         self._file: BinaryIO | None = None
 
-    def write(self, at: float, lines: bytes) -> None:
+    def write(self, at: float, texts: Iterable[bytes]) -> None:
         """Write a step. Raises: OSError."""
         day = int(at // _DAY_S)
         if day != self._day or self._file is None:
@@ -82,8 +83,9 @@ class Days:
             self._file = self._part(day).open("xb", buffering=_BUFFER)
             self._file.write(self._header)
             self.size += len(self._header)
-        self._file.write(lines)
-        self.size += len(lines)
+        for text in texts:
+            self._file.write(text)
+            self.size += len(text)
 
     def end(self) -> None:
         """The day is whole: it gets its name. Raises: OSError."""

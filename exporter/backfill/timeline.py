@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import marshal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +61,17 @@ class Timeline:
 
     # ── filling ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def fill(self, source: Source, layout: Layout, progress: Callable[[int], None]) -> None:
-        """Copy all rows; ``progress`` is told how many there are so far.
+    async def fill(
+        self, source: Source, layout: Layout, wanted: Container[str], progress: Callable[[int], None]
+    ) -> None:
+        """Copy all rows of the tables ``wanted``; ``progress`` is told how many there are so far.
 
         Raises:
             SourceError: the source cannot be read.
             sqlite3.Error: the copy cannot be written.
         """
         for place, table in enumerate(self._tables):
-            if table.name not in layout.present:
+            if table.name not in layout.present or table.name not in wanted:
                 continue
             cursor: int | None = None
             last: float | None = None

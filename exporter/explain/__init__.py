@@ -19,7 +19,7 @@ from exporter.config import ConfigError, Settings, SourceSettings
 from exporter.explain import calendar, counted, gauges
 from exporter.explain.differences import changed_rules, reasons
 from exporter.explain.numbers import ExplainError, Found, Wanted, found, is_explained, shown, understood
-from exporter.explain.peek import peek
+from exporter.explain.peek import peek_state
 from exporter.explain.rows import plain_times
 from exporter.explain.sql import Facts, Query, has
 from exporter.explain.zones import add_zone
@@ -31,7 +31,6 @@ from exporter.rules import fingerprint, rules_of, schema_of
 from exporter.source import Row, Snapshot, Source, queries
 from exporter.source.again import reading
 from exporter.spec import Counter, Gauge, Histogram, Schema, Table, Time
-from exporter.state import State, StateError
 
 _ENOUGH = 1e-9
 _NEARLY_0 = 1e-12
@@ -131,21 +130,17 @@ async def known(
     *, settings: Settings, of: SourceSettings, schema: Schema, source: Source, now: float | None
 ) -> tuple[Facts, list[str]]:
     """What was counted, and lines that say where that is known from. Raises: as ``explain`` does."""
+    chosen, rules = schema_of(settings, schema, of.name), rules_of(settings, of)
     try:
-        peeked = peek(settings.storage.path, of.name)
+        found = peek_state(settings.storage.path, of.name, chosen)
     except CheckpointError as exc:
         raise ExplainError(str(exc)) from exc
-    if peeked is None:
+    if found is None:
         read = await read_all(settings=settings, of=of, schema=schema, source=source, now=now)
         present = await reading(source, lambda snapshot: _present(snapshot, read.schema))
         facts = await _with_plain_times(Facts(read.schema, read.rules, read.state, read.at, present), source)
         return facts, [f"-- no checkpoint in {settings.storage.path}: of one full read, as of {_utc(read.at)}"]
-    chosen, rules = schema_of(settings, schema, of.name), rules_of(settings, of)
-    state = State(chosen.tables)
-    try:
-        state.load(peeked.records, {metric.name: metric for metric in chosen.metrics})
-    except StateError as exc:
-        raise ExplainError(f"{peeked.path}: {exc}") from exc
+    state, peeked = found
     at = peeked.path.stat().st_mtime if state.at is None else state.at
     facts = Facts(chosen, rules, state, at, await reading(source, lambda snapshot: _present(snapshot, chosen)))
     Engine(state, chosen, rules)  # admits what the configuration names

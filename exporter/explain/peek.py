@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.checkpoint import CheckpointError, generations, records_of
+from exporter.spec import Schema
+from exporter.state import State, StateError
 
 _ATTEMPTS, _AGAIN_S = 20, 0.05
 _WAL_HEADER_BYTES = 32
@@ -51,6 +53,23 @@ def peek(folder: Path, source: str) -> Peeked | None:
             return Peeked(path, records, tuple(paths[:place]))
         time.sleep(_AGAIN_S)
     raise failed or CheckpointError(folder, "changed under every attempt to read it; try again")
+
+
+def peek_state(folder: Path, source: str, schema: Schema) -> tuple[State, Peeked] | None:
+    """The state of that source as its checkpoint has it now, and what it was loaded from; None where there is none.
+
+    Raises:
+        CheckpointError: there is one, and it cannot be read, or is of another format.
+    """
+    peeked = peek(folder, source)
+    if peeked is None:
+        return None
+    state = State(schema.tables)
+    try:
+        state.load(peeked.records, {metric.name: metric for metric in schema.metrics})
+    except StateError as exc:
+        raise CheckpointError(peeked.path, str(exc)) from exc
+    return state, peeked
 
 
 def _read(path: Path) -> tuple[bytes, ...] | None:
