@@ -220,7 +220,7 @@ def test_wrong_arguments_are_told_in_one_line(arguments: str, line: str, capsys:
             "DEMO_INCIDENT",
             "x",
             "demo",
-            f"\"x\": must be one of {', '.join(demo.INCIDENTS)}: 'x'",
+            f"[\"x\"]: must be one of {', '.join(demo.INCIDENTS)}: 'x'",
         ),
         ("DEMO_NO_SERVE", "x", "demo", '"x": must be true or false'),
         ("LOG_LEVEL", "x", "reference", "\"x\": must be 'debug', 'info', 'warning' or 'error'"),
