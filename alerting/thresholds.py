@@ -32,6 +32,28 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Site(_Strict):
+    """What a site's Prometheus says of the exporter."""
+
+    job: Annotated[str, Field(min_length=1)]
+    sample_limit: Annotated[int, Field(ge=1)]
+
+
+class Availability(_Strict):
+    """Of the exporter and its sources, as `thresholds.yaml` says beside each."""
+
+    polls_failing_ratio: Share
+    poll_seconds: Positive
+    rejected_ratio: Share
+    rejected_rows: Annotated[int, Field(ge=1)]
+    overflow_rows: Annotated[int, Field(ge=1)]
+    stale_rows: Annotated[int, Field(ge=1)]
+    checkpoint_failures: Annotated[int, Field(ge=1)]
+    near_sample_limit: Share
+    failed_logins: Annotated[int, Field(ge=1)]
+    certificate_days: Annotated[int, Field(ge=1)]
+
+
 class Handoffs(_Strict):
     """Of hand-offs: shares, seconds and numbers of events, as `thresholds.yaml` says beside each."""
 
@@ -41,10 +63,14 @@ class Handoffs(_Strict):
     few_events: Annotated[int, Field(ge=1)]
     oldest_in_flight_seconds: Positive
     low_confidence: Share
+    low_confidence_ratio: Share
+    low_confidence_growth: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     overconfident_above: Share
     overconfident_failures: Share
     unavailable_ratio: Share
     unavailable_routes: Annotated[int, Field(ge=1)]
+    escalated_ratio: Share
+    escalations: Annotated[int, Field(ge=1)]
 
     @field_validator("low_confidence", "overconfident_above")
     @classmethod
@@ -106,15 +132,37 @@ class BadEvents(_Strict):
     short: Annotated[int, Field(ge=1)]
 
 
+class Anomalies(_Strict):
+    """How far from a source's own past is an anomaly, as `thresholds.yaml` says beside each."""
+
+    deviations: Positive
+    growth: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    handoffs: Annotated[int, Field(ge=1)]
+    cost_usd: Positive
+    latency_seconds: Positive
+    failure_ratio: Share
+    few_events: Annotated[int, Field(ge=1)]
+    dropped_to: Share
+    expected: Annotated[int, Field(ge=1)]
+
+
 class Thresholds(_Strict):
     """All of `thresholds.yaml`."""
 
     tenant_labels: tuple[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], ...]
+    site: Site
+    availability: Availability
     handoffs: Handoffs
     budgets: Budgets
     service_levels: ServiceLevels
     burn_windows: tuple[BurnWindows, BurnWindows, BurnWindows, BurnWindows]
+    burn_share: Share
     bad_events: BadEvents
+    anomalies: Anomalies
+
+    def burn_factor(self, pair: BurnWindows, objective: float) -> float:
+        """From which burn rate on a pair alerts: its factor, but never more than bad events can reach."""
+        return round(min(pair.factor, self.burn_share / (1 - objective)), 6)
 
 
 def seconds(window: str) -> float:

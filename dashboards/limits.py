@@ -22,14 +22,6 @@ class Objective(NamedTuple):
     note: str
 
 
-class WindowPair(NamedTuple):
-    """Two windows over which a burn rate alerts together, and from which rate on."""
-
-    long: str
-    short: str
-    factor: float
-
-
 OBJECTIVES = (
     Objective(
         "Tasks",
@@ -46,7 +38,7 @@ OBJECTIVES = (
         "Some platforms call every hand-off a success: the tasks tell.",
     ),
 )
-WINDOW_PAIRS = tuple(WindowPair(pair.long, pair.short, pair.factor) for pair in SHARED.burn_windows)
+WINDOW_PAIRS = SHARED.burn_windows
 
 
 class Limits(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.limits import LIMITS, OBJECTIVES, WINDOW_PAIRS, Objective
+from dashboards.limits import LIMITS, OBJECTIVES, SHARED, WINDOW_PAIRS, Objective
 from dashboards.panels import Look, Query, stat, steps, timeseries
 from exporter.catalogue import own
 
@@ -53,10 +53,10 @@ headline = (
 burn = tuple(
     timeseries(
         f"{each.name}: burn rate, {pair.long} and {pair.short}",
-        f"How fast the error budget burns. An alert fires where both windows are above {pair.factor:g} (dashed): the "
-        "long one says that it matters, the short one that it still happens. 1 uses the budget up in exactly 30 days.",
+        f"How fast the error budget burns. An alert fires where both windows are above "
+        f"{SHARED.burn_factor(pair, each.target):g} (dashed): the long one says that it matters, the short one that it still happens. 1 uses the budget up in exactly 30 days.",
         [Query(_burn(each, pair.long), pair.long), Query(_burn(each, pair.short), pair.short)],
-        Look("none", steps("green", (pair.factor, "red")), low=0, decimals=1),
+        Look("none", steps("green", (SHARED.burn_factor(pair, each.target), "red")), low=0, decimals=1),
         limits=True,
     )
     for each in OBJECTIVES

@@ -29,6 +29,9 @@ _WINDOW = re.compile(r"(?:[1-9][0-9]*(?:ms|[smhdwy]))+|\$__(?:rate_interval|rang
 _RECORDED = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _SIGNS = {"!~": "!~", "!": "!=", "~": "=~"}
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ONE = re.compile(r"[\w:]+(?:\{[^{}]*\}|(?: (?:by|without) \([^()]*\) )?\(.*\))?")
+_GROUPED = re.compile(r" (?:by|without) \([^()]*\) ")
+_OVER_TIME = ("avg", "min", "max", "sum", "count", "last", "stddev", "present")
 
 
 class PromqlError(ValueError):
@@ -67,6 +70,10 @@ class Expr:
         names = f" {'by' if by else 'without'} ({', '.join(by or dropped)}) " if by or dropped else ""
         return Expr(f"{how}{names}({self.text})")
 
+    def over(self, how: str | float, window: str, step: str, offset: str = "") -> Expr:
+        """The expression's own course (a subquery, evaluated each ``step``) as one number: see `over_time`."""
+        return over_time(how, f"({self.text})[{_window(window)}:{_window(step)}]", offset)
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
@@ -76,21 +83,21 @@ class Selector:
     part: Part
     text: str
 
-    def rate(self, window: str) -> Expr:
-        """The increase per second.
+    def rate(self, window: str, offset: str = "") -> Expr:
+        """The increase per second over a window that ended ``offset`` ago.
 
         Raises:
-            PromqlError: the metric is a gauge, or the window is none.
+            PromqlError: the metric is a gauge, or the window or the offset is none.
         """
-        return self._over("rate", window)
+        return self._over("rate", window, offset)
 
-    def increase(self, window: str) -> Expr:
-        """The increase over the window.
+    def increase(self, window: str, offset: str = "") -> Expr:
+        """The increase over a window that ended ``offset`` ago.
 
         Raises:
-            PromqlError: the metric is a gauge, or the window is none.
+            PromqlError: the metric is a gauge, or the window or the offset is none.
         """
-        return self._over("increase", window)
+        return self._over("increase", window, offset)
 
     def changes(self, window: str) -> Expr:
         """How often the value changed: for gauges that are times, and for guards.
@@ -110,10 +117,18 @@ class Selector:
             raise PromqlError(f"{self.metric.name} is a {_kind(self.metric)}: only its rate or increase means anything")
         return Expr(self.text)
 
-    def _over(self, function: str, window: str) -> Expr:
+    def over(self, how: str | float, window: str, offset: str = "") -> Expr:
+        """The gauge's course over a window as one number: see `over_time`.
+
+        Raises:
+            PromqlError: the metric is no gauge, or the window is none.
+        """
+        return over_time(how, f"{self.value()}[{_window(window)}]", offset)
+
+    def _over(self, function: str, window: str, offset: str) -> Expr:
         if _kind(self.metric) == "gauge":
             raise PromqlError(f"{self.metric.name} is a gauge: it has no {function}")
-        return Expr(f"{function}({self.text}[{_window(window)}])")
+        return Expr(f"{function}({_moved(f'{self.text}[{_window(window)}]', offset)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +153,30 @@ class Recorded:
             if name not in (*TARGET_LABELS, *self.labels):
                 raise PromqlError(f"{self.name} has no label {name}; it has {', '.join(self.labels) or 'none'}")
         return Expr(f"{self.name}{_matchers(where)}")
+
+    def over(self, how: str | float, window: str, offset: str = "", **where: str) -> Expr:
+        """What was recorded in a window as one number: see `over_time`.
+
+        Raises:
+            PromqlError: a matcher is on a label that the rule has not, or the window is none.
+        """
+        return over_time(how, f"{self.select(**where)}[{_window(window)}]", offset)
+
+
+def over_time(how: str | float, series: str, offset: str = "") -> Expr:
+    """A range vector's course as one number: by name (`avg`, `min`, `max`, …), or a quantile by its level.
+
+    Raises:
+        PromqlError: there is no such function, the level is not between 0 and 1, or the offset is no window.
+    """
+    moved = _moved(series, offset)
+    if isinstance(how, str):
+        if how not in _OVER_TIME:
+            raise PromqlError(f"there is no {how}_over_time; there are {', '.join(_OVER_TIME)}")
+        return Expr(f"{how}_over_time({moved})")
+    if not 0 < how < 1:
+        raise PromqlError(f"a quantile over time lies between 0 and 1: {how}")
+    return Expr(f"quantile_over_time({how:g}, {moved})")
 
 
 def select(metric: Asked, part: Part = "", **where: str) -> Selector:
@@ -183,7 +222,7 @@ def quantile(level: float, histogram: Asked, window: str, *by: str, **where: str
 
 
 def binary(left: Expr | float, operator: str, right: Expr | float) -> Expr:
-    """Two expressions joined, each in brackets, so that no precedence is to be known."""
+    """Two expressions joined, each in brackets unless it is one selector or call: no precedence is to be known."""
     return Expr(" ".join((_side(left), operator, _side(right))))
 
 
@@ -234,5 +273,22 @@ def _window(window: str) -> str:
     return window
 
 
+def _moved(series: str, offset: str) -> str:
+    return f"{series} offset {_window(offset)}" if offset else series
+
+
 def _side(side: Expr | float) -> str:
-    return f"({side})" if isinstance(side, Expr) else f"{side:g}"
+    if not isinstance(side, Expr):
+        return f"{side:.12g}"
+    return side.text if _ONE.fullmatch(side.text) and _is_closed(side.text) else f"({side})"
+
+
+def _is_closed(text: str) -> bool:
+    """Whether a text that begins with a selector or a call is no more: its last bracket closes the first call's."""
+    bare = _GROUPED.sub("", re.sub(r'"(?:[^"\\]|\\.)*"', '""', text))
+    depth = 0
+    for place, sign in enumerate(bare):
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if sign == ")" and depth == 0:
+            return place == len(bare) - 1
+    return True

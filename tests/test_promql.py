@@ -45,7 +45,36 @@ def test_recorded_series_know_their_labels() -> None:
     rule = Recorded("model:handoffs:rate5m", failed, ("source", "model"))
 
     assert str(rule.select(model="a")) == 'model:handoffs:rate5m{model="a"}'
-    assert str(binary(rule.select(), ">", 0.5)) == "(model:handoffs:rate5m) > 0.5"
+    assert str(binary(rule.select(), ">", 0.5)) == "model:handoffs:rate5m > 0.5"
+
+
+def test_the_course_of_a_series_is_one_number() -> None:
+    """Gauges, recorded series and expressions over time: by a name, or a quantile by its level, and moved back."""
+    waiting, rule = select(handoffs.HANDOFFS_IN_FLIGHT), Recorded("a:b:c", Expr("x"), ("source",))
+
+    assert str(waiting.over("max", "1h")) == "max_over_time(orchestration_handoffs_in_flight[1h])"
+    assert str(rule.over(0.5, "7d", "1d", source="a")) == 'quantile_over_time(0.5, a:b:c{source="a"}[7d] offset 1d)'
+    assert str(binary(Expr("x"), ">", 1).over("avg", "1h", "5m")) == "avg_over_time((x > 1)[1h:5m])"
+    assert str(select(handoffs.HANDOFFS_TOTAL).increase("1h", "1w")).endswith("_total[1h] offset 1w)")
+
+
+@pytest.mark.parametrize(
+    "side, bracketed",
+    [
+        ("a", False),
+        ('a{b="(", c!="d"}', False),
+        ("sum by (a) (rate(b[5m]))", False),
+        ("f(a)", False),
+        ("f(a) + f(b)", True),
+        ("sum by (a) (b) / c", True),
+        ("a offset 5m", True),
+        ("-a", True),
+        ("a > 1", True),
+    ],
+)
+def test_brackets_are_where_they_are_needed(side: str, bracketed: bool) -> None:
+    """One selector or one call needs none; anything else has them."""
+    assert str(binary(Expr(side), "*", 1e7)) == (f"({side}) * 10000000" if bracketed else f"{side} * 10000000")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +95,10 @@ def test_recorded_series_know_their_labels() -> None:
         (lambda: select(money.LEDGER_COST, period="~day|week"), "needs one period"),
         (lambda: select(money.PERIOD_END, period="!day"), "needs one period"),
         (lambda: select(handoffs.HANDOFFS_TOTAL).rate("5"), "'5' is no window"),
+        (lambda: select(handoffs.HANDOFFS_TOTAL).rate("5m", "week"), "'week' is no window"),
+        (lambda: select(handoffs.HANDOFFS_TOTAL).over("max", "5m"), "is a counter: only its rate"),
+        (lambda: select(handoffs.HANDOFFS_IN_FLIGHT).over("rate", "5m"), "there is no rate_over_time"),
+        (lambda: select(handoffs.HANDOFFS_IN_FLIGHT).over(95, "5m"), "between 0 and 1: 95"),
         (lambda: quantile(95, handoffs.HANDOFF_DURATION, "5m"), "between 0 and 1: 95"),
         (lambda: quantile(0.5, handoffs.HANDOFF_DURATION, "5m", "project"), "has no label project"),
         (lambda: Expr("a").aggregate("sum", "x", without=["y"]), "labels to keep"),

@@ -17,6 +17,16 @@ def test_burn_factors_are_computed() -> None:
     assert all(thresholds.seconds(pair.short) < thresholds.seconds(pair.long) for pair in loaded.burn_windows)
 
 
+def test_no_burn_is_out_of_reach() -> None:
+    """Where an objective is low, 14.4 times what it allows cannot happen: such a pair alerts at a share of all."""
+    loaded = thresholds.load()
+    first, second = loaded.burn_windows[:2]
+
+    assert loaded.burn_factor(first, 0.9) == 7
+    assert loaded.burn_factor(second, 0.9) == 6
+    assert loaded.burn_factor(first, 0.99) == 14.4
+
+
 @pytest.mark.parametrize(
     "old, new, says",
     [

@@ -1,0 +1,205 @@
+"""How hand-offs go: whether they succeed, how long they take, and whether their confidence can be trusted."""
+
+from __future__ import annotations
+
+from alerting import thresholds
+from alerting.guards import JOIN, KNOWN, also, current, failing, quantile, ratio, steady, total
+from alerting.rules import Alert, Group
+from exporter.catalogue import handoffs, models
+from exporter.promql import Expr, Recorded, binary, select
+
+_OF = thresholds.load().handoffs
+_SOURCE = "Source {{ $labels.source }}"
+_MODEL = f"{_SOURCE}, model {{{{ $labels.model }}}}"
+_BY_MODEL = (*JOIN, "model")
+_LOW, _HIGH = str(_OF.low_confidence), str(_OF.overconfident_above)
+
+
+def _low_confidence(window: str, offset: str = "") -> Expr:
+    """The share of hand-offs decided with low confidence, by model; absent where there were few."""
+    kept = ["outcome", "le"]
+    low = select(handoffs.HANDOFF_CONFIDENCE, "_bucket", le=_LOW).increase(window, offset).sum(without=kept)
+    every = select(handoffs.HANDOFF_CONFIDENCE, "_count").increase(window, offset).sum(without=["outcome"])
+    return binary(low, "/", binary(every, ">=", _OF.few_events))
+
+
+def _confident(outcome: str) -> Expr:
+    """Results of a day that were decided with high confidence: buckets are cumulative, so a difference."""
+    every = total(handoffs.HANDOFF_CONFIDENCE, "1d", "model", part="_count", outcome=outcome)
+    below = total(handoffs.HANDOFF_CONFIDENCE, "1d", "model", part="_bucket", le=_HIGH, outcome=outcome)
+    return binary(every, "-", below)
+
+
+USUAL_SECONDS = Recorded(
+    "model:handoff_success_seconds:p50_7d",
+    binary(quantile(0.5, handoffs.HANDOFF_DURATION, "7d", "model", outcome="success"), ">=", 0),  # leaves NaN out
+    _BY_MODEL,
+)
+USUAL_LOW_CONFIDENCE = Recorded("model:handoff_low_confidence:ratio_7d", _low_confidence("7d", "1d"), _BY_MODEL)
+
+FAILING = Alert(
+    name="OrchestrationHandoffsFailing",
+    expr=steady(
+        binary(
+            failing(handoffs.HANDOFFS_TOTAL, "1h", "model", least=_OF.few_events),
+            ">",
+            _OF.failure_ratio,
+        ),
+        "1h",
+    ),
+    for_="10m",
+    keep_firing_for="15m",
+    severity="warning",
+    group="handoffs",
+    summary="Many hand-offs to a model fail.",
+    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs with a result failed in the last "
+    f"hour (more than {_OF.failure_ratio:.0%}).",
+    dashboard="orchestration-handoffs",
+    of=_BY_MODEL,
+)
+_RECENT = quantile(0.5, handoffs.HANDOFF_DURATION, "6h", "model", outcome="success")
+SLOW = Alert(
+    name="OrchestrationHandoffsSlow",
+    expr=steady(
+        also(
+            binary(
+                binary(binary(_RECENT, ">", _OF.latency_floor_seconds), "/", USUAL_SECONDS.select()),
+                ">=",
+                _OF.latency_growth,
+            ),
+            binary(
+                total(handoffs.HANDOFF_DURATION, "6h", "model", part="_count", outcome="success"),
+                ">=",
+                _OF.few_events,
+            ),
+            "model",
+        ),
+        "6h",
+    ),
+    for_="15m",
+    keep_firing_for="30m",
+    severity="warning",
+    group="handoffs",
+    summary="Successful hand-offs to a model take much longer than they did in the last week.",
+    description=f"{_MODEL}: the median of the last 6 hours is {{{{ $value | humanize }}}} times that of 7 days (at "
+    f"least {_OF.latency_growth:g} times, and above {_OF.latency_floor_seconds:g} s).",
+    dashboard="orchestration-handoffs",
+    of=_BY_MODEL,
+)
+STUCK = Alert(
+    name="OrchestrationHandoffStuck",
+    expr=current(
+        binary(binary(Expr("time()"), "-", select(handoffs.HANDOFF_OLDEST).value()), ">", _OF.oldest_in_flight_seconds)
+    ),
+    for_="5m",
+    severity="warning",
+    group="handoffs",
+    summary="A hand-off has been waiting for its result for very long.",
+    description=f"{_MODEL}: the oldest hand-off without a result began {{{{ $value | humanizeDuration }}}} ago (more "
+    f"than {_OF.oldest_in_flight_seconds / 60:g} minutes).",
+    dashboard="orchestration-handoffs",
+    of=_BY_MODEL,
+)
+LOW_CONFIDENCE = Alert(
+    name="OrchestrationHandoffConfidenceLow",
+    expr=steady(
+        also(
+            binary(_low_confidence("1d"), ">", _OF.low_confidence_ratio),
+            binary(_low_confidence("1d"), ">", binary(_OF.low_confidence_growth, "*", USUAL_LOW_CONFIDENCE.select())),
+            "model",
+        ),
+        "1d",
+    ),
+    for_="30m",
+    keep_firing_for="1h",
+    severity="warning",
+    group="handoffs",
+    summary="Hand-offs to a model are decided with less confidence than in the week before.",
+    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs of the last day had a confidence of "
+    f"at most {_LOW} (more than {_OF.low_confidence_ratio:.0%}, and {_OF.low_confidence_growth:g} times the 7 days "
+    "before).",
+    dashboard="orchestration-handoffs",
+    of=_BY_MODEL,
+)
+OVERCONFIDENT = Alert(
+    name="OrchestrationHandoffsOverconfident",
+    expr=steady(
+        binary(
+            ratio(_confident("failure"), _confident(KNOWN), _OF.few_events),
+            ">",
+            _OF.overconfident_failures,
+        ),
+        "1d",
+    ),
+    for_="30m",
+    keep_firing_for="1h",
+    severity="warning",
+    group="handoffs",
+    summary="Hand-offs decided with great confidence fail too often, so that confidence says nothing.",
+    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs decided with a confidence above "
+    f"{_HIGH} failed in the last day (more than {_OF.overconfident_failures:.0%}).",
+    dashboard="orchestration-handoffs",
+    of=_BY_MODEL,
+)
+
+_ROUTES = handoffs.HANDOFF_ROUTES
+_UNAVAILABLE = ratio(
+    total(_ROUTES, "1h", reason=handoffs.ESCALATION.unavailable), total(_ROUTES, "1h"), _OF.unavailable_routes
+)
+_LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
+_WAITING = also(binary(select(handoffs.HANDOFFS_IN_FLIGHT).over("min", "30m"), ">", 0), _LOCAL, "model")
+_NO_SUCCESS = binary(
+    _WAITING,
+    f"unless on ({', '.join(_BY_MODEL)})",
+    binary(total(handoffs.HANDOFFS_TOTAL, "30m", "model", outcome="success"), ">", 0),
+)
+LOCAL_MODEL_DOWN = Alert(
+    name="OrchestrationLocalModelDown",
+    expr=binary(
+        steady(binary(_UNAVAILABLE, ">", _OF.unavailable_ratio), "1h"),
+        "or",
+        current(binary(1, "+", binary(0, "*", _NO_SUCCESS.aggregate("max", without=["model"])))),
+    ),
+    for_="5m",
+    keep_firing_for="15m",
+    severity="warning",
+    group="handoffs",
+    summary="The local model does not take work, so that it fails or is paid for.",
+    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the hand-offs went past the local model as "
+    f"unavailable in the last hour (more than {_OF.unavailable_ratio:.0%}), or it had work for 30 minutes and finished "
+    "none (100%).",
+    dashboard="orchestration-routing",
+    of=JOIN,
+)
+ESCALATIONS = Alert(
+    name="OrchestrationHandoffsEscalated",
+    expr=steady(
+        also(
+            binary(
+                ratio(
+                    total(handoffs.HANDOFF_ESCALATIONS, "6h", reason="retry"),
+                    total(handoffs.HANDOFFS_TOTAL, "6h"),
+                ),
+                ">",
+                _OF.escalated_ratio,
+            ),
+            binary(total(handoffs.HANDOFF_ESCALATIONS, "6h", reason="retry"), ">=", _OF.escalations),
+        ),
+        "6h",
+    ),
+    for_="15m",
+    keep_firing_for="30m",
+    severity="warning",
+    group="handoffs",
+    summary="Much work is paid for after the local model has failed at it.",
+    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the hand-offs of the last 6 hours repeated on a "
+    f"paid model what the local one had failed at (more than {_OF.escalated_ratio:.0%}).",
+    dashboard="orchestration-routing",
+    of=JOIN,
+)
+
+GROUP = Group(
+    "handoffs",
+    (FAILING, SLOW, STUCK, LOW_CONFIDENCE, OVERCONFIDENT, LOCAL_MODEL_DOWN, ESCALATIONS),
+    slow=(USUAL_SECONDS, USUAL_LOW_CONFIDENCE),
+)

@@ -1,0 +1,7 @@
+"""The group money."""
+
+from __future__ import annotations
+
+from alerting.rules import Group
+
+GROUP = Group("money", ())

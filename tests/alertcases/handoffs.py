@@ -1,0 +1,7 @@
+"""Histories of the alerts in alerting/groups/handoffs.py."""
+
+from __future__ import annotations
+
+from tests.promtool import History
+
+HISTORIES: tuple[History, ...] = ()
