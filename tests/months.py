@@ -25,6 +25,7 @@ STEP_S = 300.0
 """Between evaluations: 36 days of it are what one range query answers."""
 SAMPLE_S = 150.0
 """Between samples: so that every window of five minutes has two of them."""
+ANSWER_S = 600.0
 DAY_S = 86_400.0
 BUDGETS = (
     {"name": "all", "limit_usd": 280.0, "period": "month"},
@@ -93,10 +94,10 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
     storage = past.copied(folder / "storage")
     first = past.end - STEP_S * 10_999
     for number, layer in enumerate(rules.layers()):
-        async with Prometheus(tools, folder / f"layer-{number}", storage=storage, flags=_QUIET) as prometheus:
+        async with Prometheus(tools, folder / f"layer-{number}", storage=storage, flags=_QUIET, answer_s=ANSWER_S) as prometheus:
             answers = await _all(prometheus, [rule.expr for rule in layer], begin=first, end=past.end)
         _store(tools, layer, answers, storage, folder / "recorded.om")
-    async with Prometheus(tools, folder / "alerts", storage=storage, flags=_QUIET) as prometheus:
+    async with Prometheus(tools, folder / "alerts", storage=storage, flags=_QUIET, answer_s=ANSWER_S) as prometheus:
         answers = await _all(prometheus, [alert.expr for alert in rules.alerts], begin=begin, end=past.end)
     found = [
         firing
