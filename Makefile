@@ -87,8 +87,8 @@ tools-debian: venv
 tools-axe: venv
 	@$(BIN)/python -m tools.bring axe || echo "going on without: see the end"
 
-tools-3x: venv ## build the current Prometheus with Go for the tests (about 3 minutes, once)
-	$(BIN)/python -m tools.bring prometheus-3
+tools-3x: venv ## build the current Prometheus and Alertmanager with Go for the tests (about 5 minutes, once)
+	$(BIN)/python -m tools.bring prometheus-3 alertmanager
 
 venv: ## the environment for development
 	@tools/venv dev

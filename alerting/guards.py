@@ -51,14 +51,15 @@ def failing(metric: Asked, window: str, *keep: str, least: float = 0) -> Expr:
     return ratio(failed, known, least)
 
 
-def usual(at: Callable[[str], Expr]) -> Expr:
+def usual(at: Callable[[str], Expr], quantile: float = 0.5) -> Expr:
     """The median of what was so many weeks ago, of three; absent where fewer than two of them are known.
 
-    ``at`` gives the expression at an offset. So what happens at one hour of the week only is expected then.
+    ``at`` gives the expression at an offset. So what happens at one hour of the week only is expected then. The
+    ``quantile`` 0 is what there was at least in each of these weeks.
     """
     weeks = " or ".join(f'label_replace({at(week)}, "week", "{week}", "", "")' for week in ("1w", "2w", "3w"))
     known = binary(Expr(f"count without (week) ({weeks})"), ">=", 2)
-    return binary(Expr(f"quantile without (week) (0.5, {weeks})"), "and", known)
+    return binary(Expr(f"quantile without (week) ({quantile:g}, {weeks})"), "and", known)
 
 
 def steady(alert: Expr, window: str) -> Expr:

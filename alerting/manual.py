@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from alerting.rules import Alert, Group
@@ -29,8 +30,8 @@ def manual(groups: Iterable[Group]) -> str:
 def _section(group: Group) -> Iterable[str]:
     yield f"## {group.name}\n"
     if group.alerts:
-        yield "| Alert | Severity | For | Meaning |"
-        yield "|---|---|---|---|"
+        yield "| Alert | Severity | For | Meaning | What it says, with its limits |"
+        yield "|---|---|---|---|---|"
         yield from map(_row, group.alerts)
         yield ""
     if rules := [*group.slow, *group.recorded]:
@@ -39,4 +40,6 @@ def _section(group: Group) -> Iterable[str]:
 
 def _row(alert: Alert) -> str:
     kept = f", kept {alert.keep_firing_for}" if alert.keep_firing_for else ""
-    return f"| [{alert.name}](runbooks/{alert.runbook}) | {alert.severity} | {alert.for_}{kept} | {alert.summary} |"
+    said = re.sub(r"\{\{.*?\}\}", "…", alert.description)
+    link = f"[{alert.name}](runbooks/{alert.runbook})"
+    return f"| {link} | {alert.severity} | {alert.for_}{kept} | {alert.summary} | {said} |"

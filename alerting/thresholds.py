@@ -78,12 +78,49 @@ class Handoffs(_Strict):
         return _bound(value, handoffs.HANDOFF_CONFIDENCE.buckets)
 
 
+class Work(_Strict):
+    """Of tasks, agents, tools and hooks: shares, numbers of events, and quality on its scale of 0 to 5."""
+
+    failures: Annotated[int, Field(ge=1)]
+    task_failures: Share
+    agent_errors: Share
+    tool_errors: Share
+    hook_failures: Share
+    quality_drop: Annotated[float, Field(gt=0, lt=5)]
+    quality_scores: Annotated[int, Field(ge=1)]
+
+
+class Sessions(_Strict):
+    """Of sessions: shares and numbers of their ends, and what one of them may come to."""
+
+    more_idle: Share
+    ends_a_day: Annotated[int, Field(ge=1)]
+    subagents: Annotated[int, Field(ge=1)]
+    subagents_growth: Annotated[int, Field(ge=1)]
+    cost_usd: Positive
+    cost_growth_usd: Positive
+
+
+class Money(_Strict):
+    """Of what was spent: factors, shares, numbers of events, and US dollars."""
+
+    spike: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    spike_floor_usd: Positive
+    loss_usd: Positive
+    loss_ratio: Share
+    exhausted_ratio: Share
+    exhausted_sessions: Annotated[int, Field(ge=1)]
+    unpriced_ratio: Share
+    unpriced_events: Annotated[int, Field(ge=1)]
+
+
 class Budgets(_Strict):
-    """Of budgets: shares of the limit and of the period."""
+    """Of budgets: shares of the limit and of the period, and days."""
 
     near: Share
     faster_than_time: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     elapsed: Share
+    pace_days: Positive
 
 
 class Objective(_Strict):
@@ -153,6 +190,9 @@ class Thresholds(_Strict):
     site: Site
     availability: Availability
     handoffs: Handoffs
+    work: Work
+    sessions: Sessions
+    money: Money
     budgets: Budgets
     service_levels: ServiceLevels
     burn_windows: tuple[BurnWindows, BurnWindows, BurnWindows, BurnWindows]

@@ -48,6 +48,8 @@ class Limits(NamedTuple):
     task_success: tuple[Step, ...]
     escalated: tuple[Step, ...]
     waiting: tuple[Step, ...]
+    subagents: tuple[Step, ...]
+    session_cost: tuple[Step, ...]
     growth: tuple[Step, ...]
     budget_used: tuple[Step, ...]
     lag: tuple[Step, ...]
@@ -60,6 +62,8 @@ LIMITS = Limits(
     task_success=steps("red", (0.8, "orange"), (0.95, "green")),
     escalated=steps("green", (0.05, "orange"), (0.1, "red")),
     waiting=steps("green", (600, "orange"), (1800, "red")),
+    subagents=steps("text", (SHARED.sessions.subagents, "red")),
+    session_cost=steps("text", (SHARED.sessions.cost_usd, "red")),
     growth=steps("green", (1.5, "orange"), (2, "red")),
     budget_used=steps("green", (SHARED.budgets.near, "orange"), (1, "red")),
     lag=steps("green", (1000, "orange"), (5000, "red")),

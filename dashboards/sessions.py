@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, steps, table, timeseries
+from dashboards.limits import LIMITS
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, table, timeseries
 from exporter.catalogue import platform, sessions
 from exporter.spec import Histogram
 
@@ -40,13 +41,13 @@ headline = (
         "Widest active",
         "Most sub-agents that one active session has invoked so far: one that spawns without end shows here first.",
         Query(ask.now(sessions.ACTIVE_SUBAGENTS_MAX, how="max")),
-        Look(COUNT, steps("text", (50, "orange"), (100, "red")), decimals=0),
+        Look(COUNT, LIMITS.subagents, decimals=0),
     ),
     stat(
         "Dearest active",
         "Most money that one active session has spent so far.",
         Query(ask.now(sessions.ACTIVE_COST_MAX, how="max")),
-        Look("currencyUSD", decimals=2),
+        Look("currencyUSD", LIMITS.session_cost, decimals=2),
     ),
 )
 

@@ -53,8 +53,9 @@ headline = (
 burn = tuple(
     timeseries(
         f"{each.name}: burn rate, {pair.long} and {pair.short}",
-        f"How fast the error budget burns. An alert fires where both windows are above "
-        f"{SHARED.burn_factor(pair, each.target):g} (dashed): the long one says that it matters, the short one that it still happens. 1 uses the budget up in exactly 30 days.",
+        "How fast the error budget burns. An alert fires where both windows are above "
+        f"{SHARED.burn_factor(pair, each.target):g} (dashed): the long one says that it matters, the short one that it "
+        "still happens. 1 uses the budget up in exactly 30 days.",
         [Query(_burn(each, pair.long), pair.long), Query(_burn(each, pair.short), pair.short)],
         Look("none", steps("green", (SHARED.burn_factor(pair, each.target), "red")), low=0, decimals=1),
         limits=True,

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import structlog
@@ -22,6 +22,7 @@ from tests.realtools import (
     Prometheus,
     Tools,
     are_required,
+    cannot_run,
     not_run_line,
     wanted_alertmanager,
     wanted_prometheus,
@@ -48,7 +49,7 @@ def logs_as_before() -> Iterator[None]:
 def prometheus_tools(request: pytest.FixtureRequest) -> Tools:
     """Each version of Prometheus present, with its promtool; a test that uses it runs once for each."""
     if isinstance(request.param, Missing):
-        _cannot_run(request.param)
+        cannot_run(request.param)
     assert isinstance(request.param, Tools)
     return request.param
 
@@ -69,7 +70,7 @@ def promtool(prometheus_tools: Tools) -> Path:
 def alertmanager_tools(request: pytest.FixtureRequest) -> AlertTools:
     """Each version of Alertmanager present, with its amtool; a test that uses it runs once for each."""
     if isinstance(request.param, Missing):
-        _cannot_run(request.param)
+        cannot_run(request.param)
     assert isinstance(request.param, AlertTools)
     return request.param
 
@@ -84,7 +85,7 @@ def amtool(alertmanager_tools: AlertTools) -> Path:
 def browser(request: pytest.FixtureRequest) -> Browser:
     """A real Chromium, with axe-core to look at pages with."""
     if isinstance(request.param, Missing):
-        _cannot_run(request.param)
+        cannot_run(request.param)
     assert isinstance(request.param, Browser)
     return request.param
 
@@ -104,12 +105,6 @@ async def start_prometheus(prometheus_tools: Tools, tmp_path: Path) -> AsyncIter
         yield start
 
 
-def _cannot_run(missing: Missing) -> NoReturn:
-    if are_required():
-        pytest.fail(f"a test must run, and cannot {NOT_RUN}{missing.what}", pytrace=False)
-    pytest.skip(f"{NOT_RUN}{missing.what}")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a real program as `real`."""
     for item in items:
@@ -122,7 +117,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     uses_fixture = REAL & set(getattr(item, "fixturenames", ()))
     if item.get_closest_marker("real") and not uses_fixture:
         for missing in (wanted for wanted in wanted_prometheus() if isinstance(wanted, Missing)):
-            _cannot_run(missing)
+            cannot_run(missing)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

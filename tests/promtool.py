@@ -45,6 +45,11 @@ def series(metric: Asked, where: Mapping[str, str] = SOURCE, /, *, part: Part = 
     return f"{metric.name}{part}{{{text}}}"
 
 
+def of_source(name: str, found: Mapping[str, str]) -> dict[str, str]:
+    """The same series of another source, so that one history tells of several."""
+    return {key.replace('source="main"', f'source="{name}"'): values for key, values in found.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Expect:
     """What an alert does at a moment: it fires with these labels and this description, or is silent."""
@@ -85,14 +90,14 @@ def fires(alert: str, at: str, *, severity: str, description: str, **labels: str
     return Expect(alert, at, "fires", severity, labels, description)
 
 
-def healthy(alert: str, at: str) -> Expect:
-    """It is silent, for all is well."""
-    return Expect(alert, at, "healthy")
+def healthy(alert: str, at: str, **labels: str) -> Expect:
+    """It is silent, for all is well; with labels: of the series that have them, whatever of others."""
+    return Expect(alert, at, "healthy", labels=labels)
 
 
-def below(alert: str, at: str) -> Expect:
-    """It is silent just below its threshold."""
-    return Expect(alert, at, "below")
+def below(alert: str, at: str, **labels: str) -> Expect:
+    """It is silent just below its threshold; with labels: of the series that have them, whatever of others."""
+    return Expect(alert, at, "below", labels=labels)
 
 
 def ends(alert: str, at: str) -> Expect:
@@ -134,12 +139,16 @@ def rules_for(history: History) -> dict[str, Any]:
 
 def document(history: History, rule_file: Path) -> dict[str, Any]:
     """A history as a test file of promtool's."""
+    for each in history.expect:
+        if each.kind != "fires" and not _is_there(each.labels, history.series):
+            raise ValueError(f"{history.name}: no series has {dict(each.labels)}")
     by_moment: dict[tuple[str, str], list[Expect]] = defaultdict(list)
     for each in history.expect:
         by_moment[each.alert, each.at].append(each)
     return {
         "rule_files": [str(rule_file)],
         "evaluation_interval": history.evaluated,
+        "group_eval_order": [f"orchestration-{history.group}-slow", f"orchestration-{history.group}"],
         "tests": [
             {
                 "name": history.name,
@@ -172,9 +181,13 @@ def _moment(history: History, name: str, at: str, found: Iterable[Expect]) -> di
 
 
 def _dashboard_url(alert: Alert, expect: Expect, base: str) -> str:
-    chosen = [(name, expect.labels[name]) for name in VARIABLES if name in alert.of and name in expect.labels]
+    chosen = [(name, expect.labels.get(name, "")) for name in VARIABLES if name in alert.of]
     query = "&".join(f"var-{name}={quote_plus(value)}" for name, value in chosen)
     return f"{base}/d/{alert.dashboard}{'?' if query else ''}{query}"
+
+
+def _is_there(labels: Mapping[str, str], found: Iterable[str]) -> bool:
+    return any(all(f'{name}="{value}"' in key for name, value in labels.items()) for key in found)
 
 
 def _value(each: Value) -> dict[str, Any]:

@@ -20,12 +20,21 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
+import pytest
 import yaml
 
-from tools.bring import REPOSITORY, cache_folder, debian_folder, is_debian, prometheus_3_folder
+from tools.bring import (
+    ALERTMANAGER,
+    REPOSITORY,
+    alertmanager_folder,
+    cache_folder,
+    debian_folder,
+    is_debian,
+    prometheus_3_folder,
+)
 
 T = TypeVar("T")
 
@@ -62,7 +71,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class AlertTools:
-    """One version of Alertmanager and the amtool that came with it."""
+    """One version of Alertmanager and the amtool beside it, which may be newer."""
 
     version: str
     alertmanager: Path
@@ -70,6 +79,11 @@ class AlertTools:
 
     def __str__(self) -> str:
         return f"alertmanager-{self.version}"
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version, to compare."""
+        return _release(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ def alertmanager_versions() -> tuple[AlertTools, ...]:
             if _is_program(alertmanager) and _is_program(amtool):
                 version = _version(alertmanager)
                 found.setdefault(version, AlertTools(version, alertmanager, amtool))
-    return tuple(sorted(found.values(), key=lambda tools: _release(tools.version)))
+    return tuple(sorted(found.values(), key=lambda tools: tools.release))
 
 
 def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missing]:
@@ -113,20 +127,35 @@ def wanted_prometheus(env: Mapping[str, str] = os.environ) -> list[Tools | Missi
     wanted: list[Tools | Missing] = [*here]
     if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < (3, 0) for t in here):
         wanted.append(Missing("Prometheus 3"))
-    debians = (debian_folder(cache_folder()), Path("/usr/bin"))
-    if are_required(env) and is_debian() and not any(_is_below(debians, tools.prometheus) for tools in here):
+    if are_required(env) and is_debian() and not any(_is_below(_debians(), tools.prometheus) for tools in here):
         wanted.append(Missing("packaged Prometheus"))
     return wanted or [Missing("Prometheus")]
 
 
-def wanted_alertmanager() -> list[AlertTools | Missing]:
-    """Return what a test with a real Alertmanager or amtool runs on."""
-    return [*alertmanager_versions()] or [Missing("Alertmanager")]
+def wanted_alertmanager(env: Mapping[str, str] = os.environ) -> list[AlertTools | Missing]:
+    """Return what a test with a real Alertmanager or amtool runs on: each version here, and what should be and is not.
+
+    What asks for Prometheus 3 asks for an Alertmanager of its day, too.
+    """
+    here = alertmanager_versions()
+    wanted: list[AlertTools | Missing] = [*here]
+    if env.get("TEST_PROMETHEUS_3") == "1" and all(t.release < _release(ALERTMANAGER) for t in here):
+        wanted.append(Missing("current Alertmanager"))
+    if are_required(env) and is_debian() and not any(_is_below(_debians(), tools.alertmanager) for tools in here):
+        wanted.append(Missing("packaged Alertmanager"))
+    return wanted or [Missing("Alertmanager")]
 
 
 def are_required(env: Mapping[str, str] = os.environ) -> bool:
     """Whether a test that cannot run for want of a program fails, as it does in CI."""
     return env.get("CI", "") in ("true", "1") or env.get("TEST_REQUIRE_TOOLS") == "1"
+
+
+def cannot_run(missing: Missing) -> NoReturn:
+    """End the test that asks: skipped, with a word of what for, or failed where every test has to run."""
+    if are_required():
+        pytest.fail(f"a test must run, and cannot {NOT_RUN}{missing.what}", pytrace=False)
+    pytest.skip(f"{NOT_RUN}{missing.what}")
 
 
 def free_port() -> int:
@@ -140,12 +169,16 @@ def free_port() -> int:
 def _folders(program: str) -> list[Path]:
     cached = cache_folder()
     on_path = shutil.which(program)
-    folders = [prometheus_3_folder(cached), debian_folder(cached) / "usr" / "bin"]
+    folders = [prometheus_3_folder(cached), alertmanager_folder(cached), debian_folder(cached) / "usr" / "bin"]
     return [*folders, Path(on_path).parent] if on_path else folders
 
 
 def _is_program(path: Path) -> bool:
     return os.access(path, os.X_OK) and path.is_file()
+
+
+def _debians() -> tuple[Path, Path]:
+    return debian_folder(cache_folder()), Path("/usr/bin")
 
 
 def _is_below(folders: Sequence[Path], program: Path) -> bool:

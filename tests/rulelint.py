@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from alerting import foreign, thresholds
 from alerting.rules import PREFIX
 from exporter import telemetry
-from exporter.catalogue import METRICS
+from exporter.catalogue import METRICS, own
 from exporter.promql import Asked, PromqlError, labels_of, matching
 from exporter.telemetry import Declaration
 
@@ -103,6 +103,13 @@ def known_metrics() -> dict[str, tuple[Asked, str]]:
 
 
 KNOWN = known_metrics()
+OF_TABLES = {
+    name for name, (metric, _) in KNOWN.items() if metric in METRICS and metric not in (*own.HEALTH, *own.METRICS)
+}
+"""What says something of the tables, and not of the exporter."""
+STEADY = "unless on (job, instance, source) (changes(orchestration_counting_since_timestamp_seconds["
+UNGUARDED = {"OrchestrationErrorBudgetSpent": "in 30 days what came late is in its place"}
+"""Alerts on the tables that need no guard."""
 
 
 def _selected(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Selector]]:
@@ -208,6 +215,30 @@ def own_files(rules: list[Rule]) -> Iterator[str]:
             yield f"{rule.name} in {rule.file} asks for {selector.name} of {recorded[selector.name]}"
 
 
+def guards(rules: list[Rule]) -> Iterator[str]:
+    """Alerts on what the tables say are guarded: on increases, against disturbed counting; on gauges, while current.
+
+    What an alert asks of recording rules counts as asked by itself.
+    """
+    recorded = {rule.name: rule for rule in rules if not rule.is_alert}
+    for rule in rules:
+        if not rule.is_alert or rule.name in UNGUARDED:
+            continue
+        found = list(_asked(rule, recorded))
+        if any(name in OF_TABLES and _kind(KNOWN[name][0]) != "gauge" for name in found):
+            if STEADY not in rule.expr:
+                yield f"{rule.name} alerts on increases, and is not guarded against disturbed counting"
+        elif any(name in OF_TABLES for name in found) and not re.search(r"\borchestration_up\b", rule.expr):
+            yield f"{rule.name} alerts on gauges, and not only while they are current"
+
+
+def _asked(rule: Rule, recorded: Mapping[str, Rule]) -> Iterator[str]:
+    for selector in selectors(rule.expr):
+        yield selector.name
+        if selector.name in recorded:
+            yield from _asked(recorded[selector.name], recorded)
+
+
 def unused(rules: list[Rule], elsewhere: str = "") -> Iterator[str]:
     """Each recording rule is asked for, by another rule or (``elsewhere``) by a dashboard."""
     asked = {selector.name for _, selector in _selected(rules)}
@@ -217,6 +248,6 @@ def unused(rules: list[Rule], elsewhere: str = "") -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[list[Rule]], Iterator[str]], ...] = (
-    *(names, expressions, parts, metrics, kinds, periods, groupings, own_files),
+    *(names, expressions, parts, metrics, kinds, periods, groupings, own_files, guards),
 )
 """All but `unused`, which must know the dashboards."""

@@ -108,7 +108,7 @@ def test_every_recording_rule_is_asked_for() -> None:
 
 GOOD: dict[str, Any] = {
     "alert": "OrchestrationA",
-    "expr": 'sum(increase(orchestration_handoffs_total{outcome="failure"}[1h])) > 5',
+    "expr": f'sum(increase(orchestration_handoffs_total{{outcome="failure"}}[1h])) > 5 {rulelint.STEADY}1h]) > 0)',
     "for": "5m",
     "labels": {"severity": "info", "alert_group": "handoffs"},
     "annotations": dict.fromkeys(rulelint.ANNOTATIONS, "text"),
@@ -150,6 +150,8 @@ def test_a_good_rule_is_not_caught() -> None:
         ({"expr": 'orchestration_ledger_cost_usd{period=~"day|week"}'}, "for period ~day|week"),
         ({"expr": "sum by (modell) (orchestration_up)"}, "groups by modell"),
         ({"expr": "a:b:d > 1"}, "asks for a:b:d"),
+        ({"expr": "increase(orchestration_handoffs_total[1h]) > 5"}, "not guarded against disturbed counting"),
+        ({"expr": "orchestration_handoffs_in_flight > 5"}, "not only while they are current"),
     ],
 )
 def test_a_bad_rule_is_caught(changed: dict[str, Any], says: str) -> None:
@@ -163,6 +165,8 @@ def test_rules_that_do_not_go_together_are_caught() -> None:
     assert "OrchestrationB says the same as OrchestrationA" in lint(GOOD, {**GOOD, "alert": "OrchestrationB"})
     assert "OrchestrationA in 0.yaml asks for a:b:c of 1.yaml" in lint({**GOOD, "expr": "a:b:c > 1"}, RECORD)
     assert "a:b:c is recorded, and nothing asks for it" in lint(RECORD)
+    counted = {**RECORD, "expr": "increase(orchestration_handoffs_total[1h])"}
+    assert "OrchestrationA alerts on increases" in lint(counted, {**GOOD, "expr": "a:b:c > 5"})
     assert "a_b is not level:metric:operations" in lint({**RECORD, "record": "a_b"})
     assert "OrchestrationA has no for" in lint({key: value for key, value in GOOD.items() if key != "for"})
 
@@ -172,6 +176,7 @@ def test_every_alert_has_a_runbook() -> None:
     texts = {path.name: path.read_text() for path in RUNBOOKS.glob("*.md")}
 
     assert runbooks.missing(alerts(), texts) == []
+    assert runbooks.strangers(alerts(), texts) == []
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
@@ -213,6 +218,8 @@ def a_runbook(**changed: str) -> str:
         (a_runbook().replace("promql", "sql"), "has no query"),
         (a_runbook().replace("orchestration_up", "orchestration_down"), "which nothing has"),
         (a_runbook().replace("_up == 0", "_handoffs_total > 9"), "asks for the counter"),
+        (f"{a_runbook()} 81% (`budgets.near`)", "says that budgets.near is 81%, and it is 0.8"),
+        (f"{a_runbook()} $3 (`budgets.nearly`)", "says that budgets.nearly is 3, and it is None"),
     ],
 )
 def test_a_bad_runbook_is_caught(text: str, says: str) -> None:
@@ -224,6 +231,9 @@ def test_a_good_runbook_is_not_caught() -> None:
     """One that has all is left alone, and none may be missing or left over."""
     assert list(runbooks.wrong(an_alert(), a_runbook(), [])) == []
     assert runbooks.missing([an_alert()], {"B.md": ""}) == ["OrchestrationA.md is missing", "B.md is of no alert"]
+    assert runbooks.strangers([an_alert()], {"B.md": "see OrchestrationA and OrchestrationBees"}) == [
+        "B.md speaks of OrchestrationBees"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,29 @@ from aiohttp.test_utils import TestServer
 
 from tests.browser import Browser, wanted_browser
 from tests.conftest import StartPrometheus
-from tests.realtools import Missing, Prometheus, QueryError, Tools, free_port, not_run_line, wanted_prometheus
+from tests.realtools import (
+    AlertTools,
+    Missing,
+    Prometheus,
+    QueryError,
+    Tools,
+    free_port,
+    not_run_line,
+    wanted_alertmanager,
+    wanted_prometheus,
+)
 from tools import bring
-from tools.bring import AXE, REPOSITORY, axe_file, bring_axe, cache_folder, main
+from tools.bring import (
+    AXE,
+    REPOSITORY,
+    alertmanager_folder,
+    axe_file,
+    bring_alertmanager,
+    bring_axe,
+    cache_folder,
+    debian_folder,
+    main,
+)
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -247,6 +267,20 @@ def test_a_wanted_prometheus_3_is_missed_even_beside_an_older_one(monkeypatch: p
     ]
 
 
+def test_who_wants_prometheus_3_wants_an_alertmanager_of_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is missed beside an older one, and not beside one that is as new."""
+    old, new = (AlertTools(version, Path("/alertmanager"), Path("/amtool")) for version in ("0.25.0", "0.31.1"))
+    monkeypatch.setattr("tests.realtools.alertmanager_versions", lambda: (old,))
+    assert wanted_alertmanager({}) == [old]
+    assert wanted_alertmanager({"TEST_PROMETHEUS_3": "1"}) == [old, Missing("current Alertmanager")]
+
+    monkeypatch.setattr("tests.realtools.alertmanager_versions", lambda: (old, new))
+    assert wanted_alertmanager({"TEST_PROMETHEUS_3": "1"}) == [old, new]
+
+    monkeypatch.setattr("tests.realtools.is_debian", lambda: True)
+    assert wanted_alertmanager({"CI": "true"}) == [old, new, Missing("packaged Alertmanager")]
+
+
 def test_nothing_missing_is_no_line() -> None:
     """A run that wanted for nothing says nothing."""
     assert not_run_line({}) == ""
@@ -278,9 +312,52 @@ def test_bringing_fails_loudly(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert main(["prometheus-3"]) == 1
+    assert main(["alertmanager"]) == 1
 
-    assert "no go on the PATH" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "prometheus 3.16.0 is built by Go, and there is no go on the PATH" in said
+    assert "alertmanager 0.31.1 is built by Go, and there is no go on the PATH" in said
     assert not cache.exists()
+
+
+def test_what_is_built_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each program by its own version, in one folder; the second time Go is not asked."""
+    go = tmp_path / "go"
+    go.write_text(
+        f"#!{sys.executable}\nimport os, pathlib, sys\n"
+        "if sys.argv[1] == 'env': sys.exit(print('go1.26.1'))\n"
+        "bin = pathlib.Path(os.environ['GOBIN'])\nbin.mkdir(exist_ok=True)\n"
+        "(bin / sys.argv[-1].rpartition('/')[2].partition('@')[0]).write_text(' '.join(sys.argv[1:]))\n"
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert bring_alertmanager(tmp_path / "cache").startswith("built ")
+    go.unlink()
+    assert bring_alertmanager(tmp_path / "cache").startswith("have ")
+
+    asked = {path.name: path.read_text() for path in alertmanager_folder(tmp_path / "cache").iterdir()}
+    assert asked.keys() == {"alertmanager", "amtool"}
+    for name, version in (("alertmanager", "0.31.1"), ("amtool", "0.34.2")):
+        assert f"version.Version={version} github.com/prometheus/alertmanager/cmd/{name}@v{version}" in asked[name]
+
+
+def test_a_program_unpacked_elsewhere_looks_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's Alertmanager has the place of its templates built in: it is changed once, and nothing else is."""
+    folder = debian_folder(tmp_path) / "usr" / "bin"
+    folder.mkdir(parents=True)
+    for name in bring.DEBIAN_PROGRAMS:
+        (folder / name).write_bytes(b"\0code /usr/share/prometheus/consoles\0")
+    (folder / "prometheus-alertmanager").write_bytes(b"\0\1/usr/share/prometheus/alertmanager/default.tmpl\2")
+
+    for _ in range(2):
+        assert bring.bring_debian(tmp_path).startswith("have ")
+
+    moved = folder / "prometheus-alertmanager"
+    assert moved.read_bytes() == b"\0\1./../share/prometheus/alertmanager/default.tmpl\2"
+    assert os.access(moved, os.X_OK)
+    assert (folder / "prometheus").read_bytes() == b"\0code /usr/share/prometheus/consoles\0"
+    assert len([*folder.iterdir()]) == len(bring.DEBIAN_PROGRAMS)
 
 
 def test_a_browser_that_is_not_here_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

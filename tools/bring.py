@@ -2,6 +2,7 @@
 
     python -m tools.bring debian         Prometheus and Alertmanager, as this Debian or Ubuntu packages them
     python -m tools.bring prometheus-3   the current Prometheus, built by Go
+    python -m tools.bring alertmanager   the newest Alertmanager that Go builds alone, and the current amtool
     python -m tools.bring axe            axe-core, which checks pages for what keeps people from using them, by npm
 
 What is there already is kept: nothing is asked of the network then. Needs the standard library only.
@@ -20,14 +21,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_PACKAGES = ("prometheus", "prometheus-alertmanager")
 DEBIAN_PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+SHARED, SHARED_BESIDE = b"/usr/share/prometheus/alertmanager", b"./../share/prometheus/alertmanager"
+"""Of one length, for they stand in a program."""
 PROMETHEUS_3 = "3.16.0"
-# Prometheus 3.x.y is the Go module's v0.30x.y; the tag leaves out the cloud SDKs of service discovery.
-GO_PACKAGES = tuple(f"github.com/prometheus/prometheus/cmd/{name}@v0.316.0" for name in ("prometheus", "promtool"))
-GO_PROGRAMS = ("prometheus", "promtool")
+# later ones want their pages built by npm first; amtool has none
+ALERTMANAGER, AMTOOL = "0.31.1", "0.34.2"
 GO_MINIMUM = (1, 26)
 AXE = "4.14.1"
 AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
@@ -36,6 +39,14 @@ COMMAND_TIMEOUT_S = 1800
 
 class BringError(Exception):
     """A program could not be brought; the message says which command said what."""
+
+
+class GoProgram(NamedTuple):
+    """A program, the version it is to say of itself, and what `go install` makes it of."""
+
+    name: str
+    version: str
+    package: str
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -69,6 +80,12 @@ def prometheus_3_folder(cache: Path) -> Path:
     return cache / f"prometheus-{PROMETHEUS_3}-{platform.system().lower()}-{platform.machine()}"
 
 
+def alertmanager_folder(cache: Path) -> Path:
+    """Return where the Alertmanager and the amtool that Go builds are kept."""
+    versions = f"{ALERTMANAGER}-amtool-{AMTOOL}"
+    return cache / f"alertmanager-{versions}-{platform.system().lower()}-{platform.machine()}"
+
+
 def axe_file(cache: Path) -> Path:
     """Return where axe-core, one file of JavaScript, is kept."""
     return cache / f"axe-core-{AXE}" / "axe.min.js"
@@ -90,6 +107,7 @@ def bring_debian(cache: Path) -> str:
     folder = debian_folder(cache)
     programs = [folder / "usr" / "bin" / name for name in DEBIAN_PROGRAMS]
     if all(program.is_file() for program in programs):
+        _relocate(programs)
         return f"have {folder}"
     if not is_debian():
         return "not a Debian or Ubuntu: real programs are looked for on the PATH"
@@ -99,6 +117,7 @@ def bring_debian(cache: Path) -> str:
         for package in sorted((staging / "packages").glob("*.deb")):
             _run(["dpkg-deb", "--extract", str(package), str(staging / "root")])
         _publish(staging / "root", folder)
+    _relocate(programs)
     for program in programs:
         _run([str(program), "--version"])
     return f"brought {folder}"
@@ -109,18 +128,24 @@ def bring_prometheus_3(cache: Path) -> str:
 
     Raises: BringError.
     """
-    folder = prometheus_3_folder(cache)
-    if all((folder / name).is_file() for name in GO_PROGRAMS):
-        return f"have {folder}"
-    _require_go()
-    shutil.rmtree(folder, ignore_errors=True)
-    with _staging(folder) as staging:
-        # the linker sets what a release build would: programs ask a Prometheus for its version
-        flags = f"-s -w -X github.com/prometheus/common/version.Version={PROMETHEUS_3}"
-        env = {**os.environ, "GOBIN": str(staging / "bin"), "GOTOOLCHAIN": "local"}
-        _run(["go", "install", "-tags", "remove_all_sd", "-ldflags", flags, *GO_PACKAGES], env=env)
-        _publish(staging / "bin", folder)
-    return f"built {folder}"
+    # Prometheus 3.x.y is the Go module's v0.30x.y; the tag leaves out the cloud SDKs of service discovery
+    programs = tuple(
+        GoProgram(name, PROMETHEUS_3, f"github.com/prometheus/prometheus/cmd/{name}@v0.316.0")
+        for name in ("prometheus", "promtool")
+    )
+    return _built(prometheus_3_folder(cache), programs, ["-tags", "remove_all_sd"])
+
+
+def bring_alertmanager(cache: Path) -> str:
+    """Build an Alertmanager and the current amtool with Go into the cache and return one line that says so.
+
+    Raises: BringError.
+    """
+    programs = tuple(
+        GoProgram(name, version, f"github.com/prometheus/alertmanager/cmd/{name}@v{version}")
+        for name, version in (("alertmanager", ALERTMANAGER), ("amtool", AMTOOL))
+    )
+    return _built(alertmanager_folder(cache), programs, [])
 
 
 def bring_axe(cache: Path) -> str:
@@ -148,13 +173,43 @@ def bring_axe(cache: Path) -> str:
     return f"brought {file.parent}"
 
 
-def _require_go() -> None:
+def _relocate(programs: Sequence[Path]) -> None:
+    """Have programs look for what they share beside themselves, where the working folder is the programs' own.
+
+    Debian's Alertmanager reads the templates it is built on from `/usr/share`, and does not start without them.
+    """
+    for program in programs:
+        code = program.read_bytes()
+        if SHARED in code:
+            moved = program.with_suffix(f".{os.getpid()}")
+            moved.write_bytes(code.replace(SHARED, SHARED_BESIDE))
+            moved.chmod(0o755)
+            moved.replace(program)
+
+
+def _built(folder: Path, programs: Sequence[GoProgram], options: Sequence[str]) -> str:
+    if all((folder / program.name).is_file() for program in programs):
+        return f"have {folder}"
+    _require_go(programs[0])
+    shutil.rmtree(folder, ignore_errors=True)
+    with _staging(folder) as staging:
+        env = {**os.environ, "GOBIN": str(staging / "bin"), "GOTOOLCHAIN": "local"}
+        for program in programs:
+            # the linker sets what a release build would: programs ask a Prometheus for its version
+            flags = f"-s -w -X github.com/prometheus/common/version.Version={program.version}"
+            _run(["go", "install", *options, "-ldflags", flags, program.package], env=env)
+        _publish(staging / "bin", folder)
+    return f"built {folder}"
+
+
+def _require_go(program: GoProgram) -> None:
+    what = f"{program.name} {program.version}"
     if shutil.which("go") is None:
-        raise BringError(f"prometheus {PROMETHEUS_3} is built by Go, and there is no go on the PATH")
+        raise BringError(f"{what} is built by Go, and there is no go on the PATH")
     version = _run(["go", "env", "GOVERSION"], env={**os.environ, "GOTOOLCHAIN": "local"}).strip()
     numbers = tuple(int(part) for part in version.removeprefix("go").split(".")[:2] if part.isdigit())
     if numbers < GO_MINIMUM:
-        raise BringError(f"prometheus {PROMETHEUS_3} needs Go {GO_MINIMUM[0]}.{GO_MINIMUM[1]} or newer: {version}")
+        raise BringError(f"{what} needs Go {GO_MINIMUM[0]}.{GO_MINIMUM[1]} or newer: {version}")
 
 
 def _download_packages(into: Path) -> None:
@@ -236,7 +291,12 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, s
     return done.stdout
 
 
-BRINGERS = {"debian": bring_debian, "prometheus-3": bring_prometheus_3, "axe": bring_axe}
+BRINGERS = {
+    "debian": bring_debian,
+    "prometheus-3": bring_prometheus_3,
+    "alertmanager": bring_alertmanager,
+    "axe": bring_axe,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ of sources. A signal is an anomaly where it leaves two bands at once, and is abo
 
 - the adaptive band: the median of 24 hours that ended 2 hours ago (so that what happens now does not raise its own
   band), and so many standard deviations more;
-- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known, and
-  must not be empty where hand-offs or dollars are counted.
+- the seasonal band: so many times the median of the same hour of the three weeks before, of which two must be known,
+  and must not be empty where hand-offs or dollars are counted.
 
 So each alert warms up for two weeks of data, and for 26 hours of its recording rule; until then it is silent.
 """
@@ -14,7 +14,7 @@ So each alert warms up for two weeks of data, and for 26 hours of its recording 
 from __future__ import annotations
 
 from alerting import thresholds
-from alerting.guards import JOIN, KNOWN, current, steady, usual
+from alerting.guards import JOIN, KNOWN, current, steady, total, usual
 from alerting.rules import COUNT, Alert, Group
 from exporter.catalogue import handoffs, money, own
 from exporter.promql import Asked, Expr, Part, Recorded, binary, labels_of, select
@@ -79,22 +79,30 @@ SURGE = Alert(
     dashboard="orchestration-handoffs",
     of=JOIN,
 )
-_EXPECTED = binary(usual(_handoffs), ">=", _OF.expected)
+_LEAST = usual(_handoffs, 0)
+"""What there was in each of the weeks before, and not in their median: work comes in lumps."""
 DROP = Alert(
     name="OrchestrationHandoffsDropped",
-    expr=current(
-        binary(
-            binary(_EXPECTED, "and", binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", usual(_handoffs)))),
-            "and",
-            binary(select(own.ROWS_READ).increase("1h").sum(without=["table"]), ">", 0),
-        )
+    expr=steady(
+        current(
+            binary(
+                binary(
+                    binary(_LEAST, ">=", _OF.expected),
+                    "and",
+                    binary(_handoffs(""), "<=", binary(_OF.dropped_to, "*", _LEAST)),
+                ),
+                "and",
+                binary(total(own.ROWS_READ, "1h"), ">", 0),
+            )
+        ),
+        "1h",
     ),
     for_="15m",
     severity="warning",
     group="anomalies",
     summary="Hand-offs have all but ended at an hour at which there usually are some, while other work goes on.",
-    description=f"{_SOURCE}: in the same hour of the weeks before there were {COUNT} hand-offs (median), in the last "
-    f"one at most {_OF.dropped_to:.0%} of that.",
+    description=f"{_SOURCE}: in the same hour of each of the weeks before there were {COUNT} hand-offs or more, in the "
+    f"last one at most {_OF.dropped_to:.0%} of that.",
     dashboard="orchestration-handoffs",
     of=JOIN,
 )

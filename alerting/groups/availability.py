@@ -58,25 +58,28 @@ SOURCE_DOWN = Alert(
 )
 
 
-def _rows_in_hour(ended: str) -> Expr:
-    return select(own.ROWS_READ).increase("1h", ended).sum(without=["table"])
+def _silent(window: str) -> Expr:
+    """No row in a window in which there were enough in each of the weeks before.
+
+    In each, not in their median: work at night and on weekends is done in lumps, now in this hour and now in that.
+    """
+
+    def rows(ended: str) -> Expr:
+        return select(own.ROWS_READ).increase(window, ended).sum(without=["table"])
+
+    expected = binary(usual(rows, 0), ">=", _OF.stale_rows)
+    return binary(expected, "unless", binary(total(own.ROWS_READ, window), ">", 0))
 
 
 DATA_STALE = Alert(
     name="OrchestrationDataStale",
-    expr=current(
-        binary(
-            binary(usual(_rows_in_hour), ">=", _OF.stale_rows),
-            "unless",
-            binary(total(own.ROWS_READ, "1h"), ">", 0),
-        )
-    ),
+    expr=current(binary(_silent("1h"), "or", _silent("1d"))),
     for_="15m",
     severity="warning",
     group="availability",
     summary="The platform writes nothing at a time of the week at which it usually does.",
-    description=f"{_SOURCE} is read without error, but no row came in the last hour; in the same hour of the weeks "
-    f"before it was {COUNT} (median).",
+    description=f"{_SOURCE} is read without error, but no row came in the last hour (or in the last day, where hours "
+    f"have few); at the same time of the weeks before it was {COUNT} or more.",
     dashboard="orchestration-exporter",
     of=JOIN,
 )

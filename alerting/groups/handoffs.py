@@ -81,8 +81,8 @@ SLOW = Alert(
     severity="warning",
     group="handoffs",
     summary="Successful hand-offs to a model take much longer than they did in the last week.",
-    description=f"{_MODEL}: the median of the last 6 hours is {{{{ $value | humanize }}}} times that of 7 days (at "
-    f"least {_OF.latency_growth:g} times, and above {_OF.latency_floor_seconds:g} s).",
+    description=f'{_MODEL}: the median of the last 6 hours is {{{{ $value | printf "%.1f" }}}} times that of 7 days '
+    f"(at least {_OF.latency_growth:g} times, and above {_OF.latency_floor_seconds:g} s).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )

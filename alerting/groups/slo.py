@@ -2,8 +2,8 @@
 
 A pair alerts where both of its windows burn faster than its factor, which is computed from the period and the
 objective: the long one says that it matters, the short one that it still happens. Platforms may have few events, so a
-pair also needs some bad ones: one task that fails at night burns nothing. The two fast pairs are one alert, the two slow
-ones another. Pages hang on tasks: hand-offs' writers may call every one a success.
+pair also needs some bad ones: one task that fails at night burns nothing. The two fast pairs are one alert, the two
+slow ones another. Pages hang on tasks: hand-offs' writers may call every one a success.
 """
 
 from __future__ import annotations

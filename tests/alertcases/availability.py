@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from alerting import foreign
 from exporter import telemetry
 from exporter.catalogue import own
-from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
+from tests.alertcases.courses import hourly, steep
+from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, of_source, series
 
 PROMETHEUS = {"job": "prometheus", "instance": "p:9090"}
 ALERTMANAGER = {"job": "alertmanager", "instance": "m:9093"}
@@ -20,15 +21,6 @@ def history(name: str, found: Mapping[str, str], *expect: Expect, step: str = "1
     return History(name, "availability", found, expect, step=step, evaluated=evaluated)
 
 
-def steep(slope: float, minutes: int, *more: tuple[float, int]) -> str:
-    """A counter that rises by ``slope`` a minute for so many, then by others."""
-    parts, value = [], 0.0
-    for rise, lasts in ((slope, minutes), *more):
-        parts.append(f"{value:g}+{rise:g}x{lasts - 1}")
-        value += rise * lasts
-    return " ".join(parts)
-
-
 WATCHDOG = history(
     "alerting works",
     {series(own.UP): "1x10"},
@@ -39,6 +31,13 @@ WATCHDOG = history(
         description="Alerting works from Prometheus to the receiver. A dead man's switch expects this and calls "
         "without it.",
     ),
+)
+ELSEWHERE = History(
+    "a site says where its Grafana and its runbooks are",
+    "availability",
+    {series(own.UP): "1x10"},
+    WATCHDOG.expect,
+    external={"grafana_url": "https://grafana.example.org", "runbooks_url": "https://example.org/runbooks"},
 )
 EXPORTER_DOWN = history(
     "an exporter that cannot be scraped for a while; of another job, nobody here is told",
@@ -89,56 +88,63 @@ SOURCE_DOWN = history(
     ends("OrchestrationSourceDown", "40m"),
 )
 
-QUARTERS = 4 * 24 * 21
-"""Three weeks, in quarters of an hour."""
+HOURS = 15 * 24
+"""Two weeks and a day."""
 
 
-def silence(rows: float, up: str = "1x2100") -> dict[str, str]:
-    """Three weeks with so many rows a quarter of an hour, three hours without, and work again."""
-    reached = rows * QUARTERS
-    values = f"0+{rows:g}x{QUARTERS} {reached:g}+0x11 {reached:g}+{rows:g}x20"
-    return {series(own.ROWS_READ, table="handoff_events"): values, series(own.UP): up}
+def silence(rows: float, lasts: int = 4, holidays: range = range(0)) -> dict[str, str]:
+    """Two weeks and a day with so many rows an hour but in some hours, then some hours without, and work again."""
+
+    def rate(hour: float) -> float:
+        return 0.0 if HOURS <= hour < HOURS + lasts or int(hour) in holidays else rows
+
+    return {
+        series(own.ROWS_READ, table="handoff_events"): hourly(rate, HOURS + 36, 2),
+        series(own.UP): "1x900",
+    }
+
+
+STALE = "OrchestrationDataStale"
+
+
+def stale(at: str, rows: int, source: str = "main") -> Expect:
+    """So many rows were expected."""
+    return fires(
+        STALE,
+        at,
+        severity="warning",
+        description=f"Source {source} of a:10477 is read without error, but no row came in the last hour (or in the "
+        f"last day, where hours have few); at the same time of the weeks before it was {rows} or more.",
+        **{**SOURCE, "source": source},
+    )
 
 
 DATA_STALE = history(
-    "a platform that writes nothing at a time at which it usually does",
-    silence(3),
-    healthy("OrchestrationDataStale", "500h"),
-    below("OrchestrationDataStale", "504h45m"),
-    fires(
-        "OrchestrationDataStale",
-        "506h",
-        severity="warning",
-        description=f"{MAIN} is read without error, but no row came in the last hour; in the same hour of the weeks "
-        "before it was 12 (median).",
-        **SOURCE,
-    ),
-    ends("OrchestrationDataStale", "508h30m"),
-    step="15m",
-    evaluated="15m",
-)
-DATA_SPARSE = history(
-    "a silence in which 9.6 rows were expected is none",
-    silence(2.4),
-    below("OrchestrationDataStale", "506h"),
-    step="15m",
-    evaluated="15m",
-)
-DATA_UNKNOWN = history(
-    "a source that is down is not called silent",
-    silence(3, up=f"1x{QUARTERS} 0x40"),
-    healthy("OrchestrationDataStale", "506h"),
-    step="15m",
-    evaluated="15m",
+    "a platform that writes nothing when it usually does: hours where there are many rows, a day where there are few",
+    silence(60)
+    | of_source("few", silence(49, 4))
+    | of_source("little", silence(4, 25))
+    | of_source("down", silence(60) | {series(own.UP): f"1x{2 * HOURS} 0x90"})
+    # one of the weeks before had no rows either at that time: they come in lumps
+    | of_source("lumps", silence(60, 4, range(HOURS - 7 * 24, HOURS - 7 * 24 + 4))),
+    healthy(STALE, f"{HOURS - 4}h"),
+    *(below(STALE, f"{HOURS + 3}h", source=source) for source in ("few", "little", "lumps")),
+    healthy(STALE, f"{HOURS + 3}h", source="down"),
+    stale(f"{HOURS + 3}h", 60),
+    ends(STALE, f"{HOURS + 6}h"),
+    stale(f"{HOURS + 25}h", 96, "little"),
+    ends(STALE, f"{HOURS + 29}h"),
+    step="30m",
+    evaluated="1h",
 )
 
 
 def polls(failed: float) -> dict[str, str]:
     """Sixty polls a minute, of which so many fail from minute 30 to 60."""
     return {
-        series(telemetry.POLLS, outcome="failure"): steep(0, 30, (failed, 30), (0, 60)),
-        series(telemetry.POLLS, outcome="success"): steep(60, 30, (60 - failed, 30), (60, 60)),
-        series(telemetry.POLLS, outcome="discarded"): steep(60, 120),
+        series(telemetry.POLLS, outcome="failure"): steep((0, 30), (failed, 30), (0, 60)),
+        series(telemetry.POLLS, outcome="success"): steep((60, 30), (60 - failed, 30), (60, 60)),
+        series(telemetry.POLLS, outcome="discarded"): steep((60, 120)),
     }
 
 
@@ -160,12 +166,12 @@ POLLS_SOMETIMES_FAILING = history("nearly half of the polls fail", polls(29), be
 
 def slow_polls(slow: float) -> dict[str, str]:
     """Ten polls a minute, of which so many take between 5 and 10 s from minute 30 to 70; the others up to 0.1 s."""
-    quick = steep(10, 30, (10 - slow, 40), (10, 60))
+    quick = steep((10, 30), (10 - slow, 40), (10, 60))
     return {
         series(telemetry.POLL_DURATION, part="_bucket", le="0.1"): quick,
         series(telemetry.POLL_DURATION, part="_bucket", le="5.0"): quick,
-        series(telemetry.POLL_DURATION, part="_bucket", le="10.0"): steep(10, 130),
-        series(telemetry.POLL_DURATION, part="_bucket", le="+Inf"): steep(10, 130),
+        series(telemetry.POLL_DURATION, part="_bucket", le="10.0"): steep((10, 130)),
+        series(telemetry.POLL_DURATION, part="_bucket", le="+Inf"): steep((10, 130)),
     }
 
 
@@ -190,10 +196,10 @@ POLLS_SELDOM_SLOW = history(
 def rejected(negative: float, rows: float) -> dict[str, str]:
     """So many unusable values a minute in so many rows, from minute 60 to 150."""
     return {
-        series(own.ROWS_REJECTED, table="task_outcomes", reason="negative"): steep(0, 60, (negative, 90), (0, 120)),
-        series(own.ROWS_REJECTED, table="handoff_events", reason="bad_json"): steep(0, 270),
-        series(own.ROWS_READ, table="task_outcomes"): steep(rows, 270),
-        series(own.ROWS_READ, table="handoff_events"): steep(rows, 270),
+        series(own.ROWS_REJECTED, table="task_outcomes", reason="negative"): steep((0, 60), (negative, 90), (0, 120)),
+        series(own.ROWS_REJECTED, table="handoff_events", reason="bad_json"): steep((0, 270)),
+        series(own.ROWS_READ, table="task_outcomes"): steep((rows, 270)),
+        series(own.ROWS_READ, table="handoff_events"): steep((rows, 270)),
     }
 
 
@@ -225,7 +231,7 @@ FEW_REJECTED = history(
 def overflow(rows: float) -> dict[str, str]:
     """So many rows a minute that get no label value of their own, from minute 60 to 150."""
     where = series(own.LABEL_OVERFLOW, metric="orchestration_handoffs_total", label="project")
-    return {where: steep(0, 60, (rows, 90), (0, 120))}
+    return {where: steep((0, 60), (rows, 90), (0, 120))}
 
 
 LABEL_OVERFLOW = history(
@@ -287,7 +293,7 @@ NOT_REWOUND = history(
 )
 ROWS_DROPPED = history(
     "rows are dropped from flight",
-    {series(own.IN_FLIGHT_DROPPED, table="handoff_events"): steep(0, 30, (1, 60), (0, 120))},
+    {series(own.IN_FLIGHT_DROPPED, table="handoff_events"): steep((0, 30), (1, 60), (0, 120))},
     healthy("OrchestrationRowsDropped", "20m"),
     fires(
         "OrchestrationRowsDropped",
@@ -307,7 +313,7 @@ ROWS_NOT_DROPPED = history(
 )
 CHECKPOINT_FAILING = history(
     "the state cannot be saved for half an hour",
-    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep(0, 30, (1, 30), (0, 60))},
+    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep((0, 30), (1, 30), (0, 60))},
     healthy("OrchestrationCheckpointFailing", "20m"),
     fires(
         "OrchestrationCheckpointFailing",
@@ -320,7 +326,7 @@ CHECKPOINT_FAILING = history(
 )
 CHECKPOINT_FAILED = history(
     "saving fails now and then",
-    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep(0, 30, (0.19, 60))},
+    {series(telemetry.CHECKPOINT_FAILURES, TARGET): steep((0, 30), (0.19, 60))},
     below("OrchestrationCheckpointFailing", "80m"),
 )
 RELOAD_FAILED = history(
@@ -353,7 +359,7 @@ SCRAPE_TOO_BIG = history(
 )
 LOGINS_FAILING = history(
     "somebody tries passwords for ten minutes",
-    {series(telemetry.AUTH_FAILURES, TARGET): steep(0, 20, (3.9, 20), (10, 10), (0, 60))},
+    {series(telemetry.AUTH_FAILURES, TARGET): steep((0, 20), (3.9, 20), (10, 10), (0, 60))},
     healthy("OrchestrationLoginsFailing", "15m"),
     below("OrchestrationLoginsFailing", "35m"),
     fires(
@@ -387,10 +393,10 @@ CERTIFICATE_EXPIRING = history(
 def rules(failed: float, missed: float) -> dict[str, str]:
     """So many evaluations fail, and are left out, from minute 30 to 60; others' rules fail all the time."""
     return {
-        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group=GROUP): steep(0, 30, (failed, 30), (0, 60)),
-        series(foreign.RULES_MISSED, PROMETHEUS, rule_group=GROUP): steep(0, 30, (missed, 30), (0, 60)),
-        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group="node.yaml;node"): steep(5, 120),
-        series(foreign.RULES_MISSED, PROMETHEUS, rule_group="node.yaml;node"): steep(5, 120),
+        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group=GROUP): steep((0, 30), (failed, 30), (0, 60)),
+        series(foreign.RULES_MISSED, PROMETHEUS, rule_group=GROUP): steep((0, 30), (missed, 30), (0, 60)),
+        series(foreign.RULE_FAILURES, PROMETHEUS, rule_group="node.yaml;node"): steep((5, 120)),
+        series(foreign.RULES_MISSED, PROMETHEUS, rule_group="node.yaml;node"): steep((5, 120)),
     }
 
 
@@ -414,7 +420,7 @@ RULES_WORK = history(
 NOTIFICATIONS_DROPPED = history(
     "Alertmanager cannot be reached, then is not known at all",
     {
-        series(foreign.NOTIFICATIONS_DROPPED, PROMETHEUS): steep(0, 30, (2, 30), (0, 120)),
+        series(foreign.NOTIFICATIONS_DROPPED, PROMETHEUS): steep((0, 30), (2, 30), (0, 120)),
         series(foreign.ALERTMANAGERS, PROMETHEUS): "1x99 0x20 1x60",
     },
     healthy("OrchestrationNotificationsDropped", "20m"),
@@ -439,7 +445,7 @@ NOTIFICATIONS_DROPPED = history(
 NOTIFICATIONS_FAILING = history(
     "a receiver takes nothing for half an hour",
     {
-        series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep(0, 30, (1, 30), (0, 120)),
+        series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep((0, 30), (1, 30), (0, 120)),
         series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="email"): "4x180",
     },
     healthy("OrchestrationNotificationsFailing", "20m"),
@@ -455,7 +461,7 @@ NOTIFICATIONS_FAILING = history(
 )
 NOTIFICATIONS_ARRIVE = history(
     "one notification in twenty minutes fails",
-    {series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep(0.05, 120)},
+    {series(foreign.NOTIFICATIONS_FAILED, ALERTMANAGER, integration="slack"): steep((0.05, 120))},
     below("OrchestrationNotificationsFailing", "90m"),
 )
 
