@@ -93,11 +93,15 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
     """
     storage = past.copied(folder / "storage")
     first = past.end - STEP_S * 10_999
+
+    def started(name: str) -> Prometheus:
+        return Prometheus(tools, folder / name, storage=storage, flags=_QUIET, answer_s=ANSWER_S)
+
     for number, layer in enumerate(rules.layers()):
-        async with Prometheus(tools, folder / f"layer-{number}", storage=storage, flags=_QUIET, answer_s=ANSWER_S) as prometheus:
+        async with started(f"layer-{number}") as prometheus:
             answers = await _all(prometheus, [rule.expr for rule in layer], begin=first, end=past.end)
         _store(tools, layer, answers, storage, folder / "recorded.om")
-    async with Prometheus(tools, folder / "alerts", storage=storage, flags=_QUIET, answer_s=ANSWER_S) as prometheus:
+    async with started("alerts") as prometheus:
         answers = await _all(prometheus, [alert.expr for alert in rules.alerts], begin=begin, end=past.end)
     found = [
         firing
