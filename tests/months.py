@@ -7,6 +7,7 @@ layer; alerts are range queries of their expressions, with `for` and `keep_firin
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ STEP_S = 300.0
 """Between evaluations: 36 days of it are what one range query answers."""
 SAMPLE_S = 150.0
 """Between samples: so that every window of five minutes has two of them."""
+SLOW_STEP_S = 3_600.0
+"""Between evaluations of what looks back over days, which is held until the next: it moves slowly, and costs much."""
 ANSWER_S = 600.0
 DAY_S = 86_400.0
 BUDGETS = (
@@ -99,7 +102,7 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
 
     for number, layer in enumerate(rules.layers()):
         async with started(f"layer-{number}") as prometheus:
-            answers = await _all(prometheus, [rule.expr for rule in layer], begin=first, end=past.end)
+            answers = await _all(prometheus, [rule.expr for rule in layer], begin=first, end=past.end, recorded=True)
         _store(tools, layer, answers, storage, folder / "recorded.om")
     async with started("alerts") as prometheus:
         answers = await _all(prometheus, [alert.expr for alert in rules.alerts], begin=begin, end=past.end)
@@ -121,15 +124,27 @@ def firings(alert: Alerting, answer: Iterable[Series], *, begin: float, end: flo
     ]
 
 
-async def _all(prometheus: Prometheus, exprs: Sequence[str], *, begin: float, end: float) -> list[list[Series]]:
-    """The answers to range queries, two at a time."""
+async def _all(
+    prometheus: Prometheus, exprs: Sequence[str], *, begin: float, end: float, recorded: bool = False
+) -> list[list[Series]]:
+    """The answers to range queries, two at a time; what is ``recorded`` over days at `SLOW_STEP_S`, and held."""
     turn = asyncio.Semaphore(2)
 
     async def answer(expr: str) -> list[Series]:
         async with turn:
+            if recorded and re.search(r"\[(?:[3-9]|[1-9][0-9]+)d[\]:]", expr):
+                slow = await prometheus.query_range(expr, start=begin, end=end, step_s=SLOW_STEP_S)
+                return [held(series, until=end) for series in slow]
             return await prometheus.query_range(expr, start=begin, end=end, step_s=STEP_S)
 
     return await asyncio.gather(*map(answer, exprs))
+
+
+def held(series: Series, *, until: float) -> Series:
+    """A series of `SLOW_STEP_S` at `STEP_S`: each value holds until the next one is due."""
+    steps = range(int(SLOW_STEP_S // STEP_S))
+    points = [(at + STEP_S * step, value) for at, value in series.points for step in steps]
+    return Series(series.labels, [(at, value) for at, value in points if at <= until])
 
 
 def _store(
