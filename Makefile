@@ -47,10 +47,11 @@ restore: ## and back: FROM=folder
 	@tools/stack restore
 
 HISTORY = .run/history
-history: venv-run tools-debian ## a Prometheus data folder with 30 days of the simulated platform (ARGS: backfill's options)
+history: venv-run tools-debian ## a Prometheus data folder with 30 days of the simulated platform (ARGS: backfill's options; INCIDENTS: docs/demo.md)
 	@set -e; rm -rf "$(HISTORY)"; mkdir -p "$(HISTORY)"; \
 	promtool=`command -v promtool || echo "$$($(BIN)/python -m tools.bring debian | sed "s/^[a-z]* //")/usr/bin/promtool"`; \
-	$(BIN)/python -m exporter.demo "$(HISTORY)/platform.db" --history $(or $(DAYS),30)d --duration 0s; \
+	$(BIN)/python -m exporter.demo "$(HISTORY)/platform.db" --history $(or $(DAYS),30)d --duration 0s \
+	    $(foreach incident,$(INCIDENTS),--incident $(incident)); \
 	$(BIN)/orchestration-exporter backfill --database "$(HISTORY)/platform.db" --storage.path "$(HISTORY)/none" \
 	    --output "$(HISTORY)/data" --promtool "$$promtool" $(ARGS); \
 	echo "prometheus --storage.tsdb.path=$(HISTORY)/data --storage.tsdb.retention.time=1y --config.file=FILE"

@@ -58,12 +58,13 @@ class CommandError(OperationError):
 # ── what they take ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _incident(value: object) -> object:
-    from exporter.demo import INCIDENTS
+def _incidents(value: object) -> object:
+    from exporter.demo import parse_incident
 
-    if value not in INCIDENTS:
-        raise ValueError(f"must be one of {', '.join(INCIDENTS)}")
-    return value
+    texts = value if isinstance(value, list) else str(value).split(",")
+    if sum(isinstance(parse_incident(text), str) for text in texts) > 1:
+        raise ValueError("one at most can be live: the others need @FROM/TO, durations before the end of the past")
+    return tuple(texts)
 
 
 class OnceOptions(Model):
@@ -104,7 +105,7 @@ class DemoOptions(Model):
     history: Annotated[float, Seconds(0.0, 3_660 * DAY_S)] = 30 * DAY_S
     speed: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    incident: Annotated[str | None, BeforeValidator(_incident)] = None
+    incident: Annotated[tuple[str, ...], BeforeValidator(_incidents)] = ()
     no_serve: bool = False
 
 
@@ -131,10 +132,10 @@ DEMO = (
     of_command(("demo", "seed"), "int", "--seed", "N", "the same seed writes the same rows, but for times (1)"),
     of_command(
         ("demo", "incident"),
-        "text",
+        "list",
         "--incident",
-        "NAME",
-        "what goes wrong: model-outage, latency-creep, cost-spike, runaway-fanout or silence",
+        "NAME[@FROM/TO]",
+        "what goes wrong: model-outage, cost-spike, …; with FROM and TO as in 3d/2d20h in the past, repeatable",
     ),
     of_command(("demo", "no_serve"), "bool", "--no-serve", "", "simulate only, and print where"),
 )
@@ -375,7 +376,7 @@ async def _demo(call: Call, database: Path, options: DemoOptions) -> None:
     from exporter import demonstration
 
     arguments = [f"--history={options.history:.3f}s", f"--speed={options.speed}", f"--seed={options.seed}"]
-    arguments += [f"--incident={options.incident}"] if options.incident else []
+    arguments += [f"--incident={incident}" for incident in options.incident]
     async with demonstration.platform(database, arguments) as platform:
         if options.no_serve:
             _print(f"A simulated platform writes {database} (Ctrl-C ends it)")

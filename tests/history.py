@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from exporter import config, demo
 from exporter.backfill.progress import Progress
@@ -39,11 +40,29 @@ class History:
         return Path(shutil.copytree(self.blocks, to))
 
 
-def history(
-    tools: Tools, *, days: float, step_s: float = 60.0, metric: str = "", seed: int = 1, end: float = NOW_S
-) -> History:
-    """The history asked for; made if it is not kept. ``metric`` is a regular expression of whole metric names."""
-    arguments = (days, step_s, metric, seed, end, tools.version)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a history is made of.
+
+    ``metric`` is a regular expression of whole metric names, ``past`` has the demo's incidents, ``outages`` the times
+    without samples (Unix seconds), ``budgets`` are the configuration's, as JSON.
+    """
+
+    days: float
+    step_s: float = 60.0
+    metric: str = ""
+    seed: int = 1
+    end: float = NOW_S
+    past: tuple[demo.Incident, ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()
+    budgets: str = "[]"
+    job: str = "orchestration"
+
+
+def history(tools: Tools, **asked: Any) -> History:
+    """The history asked for, in the words of `Asked`; made if it is not kept."""
+    wanted = Asked(**asked)
+    arguments = (wanted, tools.version)
     kept = cache_folder() / "history"
     folder = kept / hashlib.sha256(f"{_sources()} {arguments}".encode()).hexdigest()[:24]
     kept.mkdir(parents=True, exist_ok=True)
@@ -51,26 +70,32 @@ def history(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             with tempfile.TemporaryDirectory(prefix="making-", dir=kept) as making:
-                _make(Path(making), tools, days=days, step_s=step_s, metric=metric, seed=seed, end=end)
+                _make(Path(making), tools, wanted)
                 Path(making).rename(folder)
                 Path(making).mkdir()  # for TemporaryDirectory to remove
             _forget_oldest(kept, folder)
         os.utime(folder)
-    return History(folder / "blocks", folder / "platform.db", end)
+    return History(folder / "blocks", folder / "platform.db", wanted.end)
 
 
-def _make(folder: Path, tools: Tools, *, days: float, step_s: float, metric: str, seed: int, end: float) -> None:
+def _make(folder: Path, tools: Tools, asked: Asked) -> None:
     database = folder / "platform.db"
-    written_history(database, demo.Settings(seed=seed, history_s=days * 86400.0), end).close()
-    flags = {("database",): str(database), ("storage", "path"): str(folder / "none")}
+    platform = demo.Settings(seed=asked.seed, history_s=asked.days * 86400.0, past=asked.past)
+    written_history(database, platform, asked.end).close()
+    flags = {
+        ("database",): str(database),
+        ("storage", "path"): str(folder / "none"),
+        ("budgets",): asked.budgets,
+    }
     settings = config.load(flags=flags, environ={}, metrics=SCHEMA.metrics, needs_source=True)
     wanted = Wanted(
         output=folder / "blocks",
-        to=end,
-        step_s=step_s,
-        metric=re.compile(metric) if metric else None,
-        job="orchestration",
+        to=asked.end,
+        step_s=asked.step_s,
+        metric=re.compile(asked.metric) if asked.metric else None,
+        job=asked.job,
         instance="localhost:10477",
+        outages=asked.outages,
         promtool=str(tools.promtool),
     )
     made = backfill(

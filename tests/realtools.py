@@ -239,6 +239,7 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
         top: Mapping[str, Any] | None = None,
         flags: Sequence[str] = (),
         storage: Path | None = None,
+        answer_s: float = STOP_TIMEOUT_S,
     ) -> None:
         if scrape_protocols and not tools.takes_scrape_protocols:
             raise ValueError(f"{tools} takes no scrape_protocols: it asks for OpenMetrics first")
@@ -246,6 +247,7 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
         self.folder = folder
         self.url = ""
         self._storage = storage or folder / "data"
+        self._answer_s = answer_s
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -266,7 +268,7 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
         }
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_s))
         self._write_config()
         try:
             await self._start()

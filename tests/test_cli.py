@@ -194,7 +194,7 @@ BAD_ARGUMENTS = [
     ("demo --seed=-1", "--seed: -1: must be at least 0"),
     (
         "demo --incident fire",
-        '--incident: "fire": must be one of model-outage, latency-creep, cost-spike, runaway-fanout, silence',
+        f"--incident: [\"fire\"]: must be one of {', '.join(demo.INCIDENTS)}: 'fire'",
     ),
 ]
 
@@ -220,7 +220,7 @@ def test_wrong_arguments_are_told_in_one_line(arguments: str, line: str, capsys:
             "DEMO_INCIDENT",
             "x",
             "demo",
-            '"x": must be one of model-outage, latency-creep, cost-spike, runaway-fanout, silence',
+            f"[\"x\"]: must be one of {', '.join(demo.INCIDENTS)}: 'x'",
         ),
         ("DEMO_NO_SERVE", "x", "demo", '"x": must be true or false'),
         ("LOG_LEVEL", "x", "reference", "\"x\": must be 'debug', 'info', 'warning' or 'error'"),

@@ -119,7 +119,7 @@ def test_it_ends_by_itself(tmp_path: Path, limit: tuple[str, str]) -> None:
     [
         (["--history", "30"], 2, "demo: argument --history: a duration is .*: '30'"),
         (["--speed", "0"], 2, "demo: .*: speed must be a number above 0: 0.0"),
-        (["--incident", "rain"], 2, "demo: argument --incident: invalid choice: 'rain' .*"),
+        (["--incident", "rain"], 2, "demo: argument --incident: must be one of model-outage, .*: 'rain'"),
         ([], 1, "demo: .*/demo.db: file is not a database"),
     ],
 )

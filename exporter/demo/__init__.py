@@ -6,7 +6,9 @@
 """
 
 from exporter.demo.command import main
-from exporter.demo.settings import INCIDENTS, Settings, parse_duration
+from exporter.demo.durations import parse_duration
+from exporter.demo.incidents import INCIDENTS, Incident, parse_incident
+from exporter.demo.settings import Settings
 from exporter.demo.streams import InFlight, Resume, events, history
 from exporter.demo.writer import APPLICATION_ID, Written, create_schema, resume_point, run, write_history
 
@@ -14,6 +16,7 @@ __all__ = [
     "APPLICATION_ID",
     "INCIDENTS",
     "InFlight",
+    "Incident",
     "Resume",
     "Settings",
     "Written",
@@ -22,6 +25,7 @@ __all__ = [
     "history",
     "main",
     "parse_duration",
+    "parse_incident",
     "resume_point",
     "run",
     "write_history",

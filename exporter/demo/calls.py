@@ -6,6 +6,7 @@ from random import Random
 
 from exporter.demo import cast
 from exporter.demo.cast import Agent, Tool
+from exporter.demo.incidents import Weather
 from exporter.demo.rows import Statement, insert
 from exporter.demo.turns import ORCHESTRATOR
 
@@ -13,6 +14,7 @@ _UNTRACKED_SHARE = 0.15  # the platform's own tracker leaves results NULL, for e
 _UNPRICED_SHARE = 0.01  # it counted tokens of which nobody knew the price
 _COLUMNS_SHARE = 0.2  # newer rows carry server, tool and category in columns too
 _HOOK_FAILURE_SHARE = 0.015
+_BROKEN_FAILING = 0.9
 
 
 def hook(rng: Random, session_id: str, hook_type: str, trigger: str) -> Statement:
@@ -30,9 +32,11 @@ def hook(rng: Random, session_id: str, hook_type: str, trigger: str) -> Statemen
     )
 
 
-def tool_call(rng: Random, session_id: str) -> tuple[Statement, ...]:
+def tool_call(rng: Random, session_id: str, weather: Weather) -> tuple[Statement, ...]:
     """An MCP tool call with the hooks before and after it; tool calls are not priced."""
     [tool] = rng.choices(cast.TOOLS, cast.TOOL_WEIGHTS)
+    if tool.server == weather.broken_server:
+        tool = tool._replace(failing=_BROKEN_FAILING)
     call = _tool_row(rng, session_id, tool)
     before, after = rng.random() < 0.3, rng.random() < 0.3
     return (

@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from exporter.demo.settings import INCIDENTS, Settings, parse_duration
+from exporter.demo.durations import parse_duration
+from exporter.demo.incidents import INCIDENTS, Incident, parse_incident
+from exporter.demo.settings import Settings
 from exporter.demo.writer import run
 
 _STDIN = 0
+Parsed = TypeVar("Parsed")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=arguments.seed,
             history_s=arguments.history,
             speed=arguments.speed,
-            incident=arguments.incident,
+            incident=_live(arguments.incident),
+            past=tuple(each for each in arguments.incident if isinstance(each, Incident)),
             duration_s=arguments.duration,
             max_rows=arguments.max_rows,
         )
@@ -58,6 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.Error as error:
         return _fail(1, arguments.path, error)
     return 0
+
+
+def _live(incidents: Sequence[str | Incident]) -> str | None:
+    """The one incident that is not of the past."""
+    live = [each for each in incidents if isinstance(each, str)]
+    if len(live) > 1:
+        raise ValueError(f"one incident at most can be live: {', '.join(live)}")
+    return live[0] if live else None
 
 
 def _fail(code: int, path: Path, error: Exception) -> int:
@@ -71,7 +83,15 @@ def _parser() -> _Parser:
     parser.add_argument("--history", type=_checked(parse_duration), default="30d", help="the past to write first")
     parser.add_argument("--speed", type=float, default=1.0, help="divides the gaps between live events")
     parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same rows, but for times")
-    parser.add_argument("--incident", choices=INCIDENTS, help="begins when the past is written")
+    parser.add_argument(
+        "--incident",
+        type=_checked(parse_incident),
+        action="append",
+        default=[],
+        metavar="NAME[@FROM/TO]",
+        help="NAME begins when the past is written; with FROM and TO, durations before then as in 3d/2d20h, it lies in"
+        f" the past (repeatable). {', '.join(INCIDENTS)}: the last changes no row, for it is the exporter's",
+    )
     parser.add_argument("--duration", type=_checked(parse_duration), help="stop after living this long")
     parser.add_argument("--max-rows", type=int, help="stop after inserting so many live rows")
     parser.add_argument("--adopt", action="store_true", help="continue a file that no demo made")
@@ -79,8 +99,8 @@ def _parser() -> _Parser:
     return parser
 
 
-def _checked(parse: Callable[[str], float]) -> Callable[[str], float]:
-    def parsed(text: str) -> float:
+def _checked(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
+    def parsed(text: str) -> Parsed:
         try:
             return parse(text)
         except ValueError as error:

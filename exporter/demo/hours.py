@@ -20,9 +20,23 @@ MEAN_SHARE = (5 * sum(_WORKDAY) + 2 * sum(_FREE_DAY)) / 168
 
 
 def busy_share(hour: int) -> float:
-    """The share of an hour that is worked, 0..1, by hours since the epoch (UTC; it began on a Thursday)."""
-    day, hour_of_day = divmod(hour, 24)
-    return (_FREE_DAY if (day + 3) % 7 >= 5 else _WORKDAY)[hour_of_day]
+    """The share of an hour that is worked, 0..1, by hours since the epoch (UTC)."""
+    return (_FREE_DAY if is_weekend(hour * HOUR_S) else _WORKDAY)[hour % 24]
+
+
+def is_weekend(at_s: float) -> bool:
+    """Whether a Unix time is on a Saturday or Sunday (UTC)."""
+    return _weekday(at_s) >= 5
+
+
+def is_monday(at_s: float) -> bool:
+    """Whether a Unix time is on a Monday (UTC)."""
+    return _weekday(at_s) == 0
+
+
+def _weekday(at_s: float) -> int:
+    """Days since Monday; the first day of Unix time was a Thursday."""
+    return (int(at_s // 86_400) + 3) % 7
 
 
 def lay(lengths_s: Sequence[float], start_s: float, end_s: float) -> list[float]:

@@ -2,15 +2,26 @@
 
 from collections.abc import Iterator
 from heapq import merge
-from itertools import count
+from itertools import count, takewhile
+from random import Random
 from typing import NamedTuple
 
 from exporter.demo import cast, hours, upkeep
 from exporter.demo.calls import subagent_call
-from exporter.demo.incidents import Forecast, Weather, forecast, ordinary
+from exporter.demo.incidents import (
+    RUNAWAY,
+    Forecast,
+    Placed,
+    Weather,
+    bad_weather,
+    forecast,
+    is_silent,
+    ordinary,
+    silences,
+)
 from exporter.demo.rows import Event, Statement, event_time, insert
 from exporter.demo.settings import Settings
-from exporter.demo.traffic import dice, open_session, plan_session, session_events
+from exporter.demo.traffic import Session, dice, open_session, plan_session, session_events
 
 _BLOCK_S = (1_200.0, 2_400.0)
 _SHORTEST_S = 600.0
@@ -18,7 +29,8 @@ _BURST_SHARE = 0.06
 _PAUSE_S = {"history": 130.0, "live": 8.0}
 _UPKEEP_BLOCKS = 14  # about once a day
 _UPKEEP_S = 300.0
-_SPAWN_S = 0.4
+_SPAWN_S = {"history": 4.0, "live": 0.4}
+_RUNAWAY_NUMBER = 0xF00000  # sessions of the past keep their numbers, whatever goes wrong beside them
 
 
 class InFlight(NamedTuple):
@@ -48,18 +60,33 @@ def history(settings: Settings, now_s: float) -> Iterator[Event]:
     """The past: `history_s` seconds of work that end at `now_s`; event times are epochs, in order.
 
     How many rows, which and in what order depends on seed, length and projects only; when, on the
-    calendar too. The last block is broken off with a hand-off in flight.
+    calendar too, and so does what the incidents of the past change: their sessions and nothing else.
+    The last block is broken off with a hand-off in flight.
     """
+    placed = tuple(incident.place(now_s) for incident in settings.past)
+    runaways = (incident for incident in placed if incident.name == RUNAWAY)
+    extra = [_runaway_past(settings, number, incident) for number, incident in enumerate(runaways)]
+    yield from merge(_work(settings, now_s, placed), *extra, key=event_time)
+
+
+def _work(settings: Settings, now_s: float, placed: tuple[Placed, ...]) -> Iterator[Event]:
+    """The blocks at their places. What would begin in a silence is not done, what runs into one is broken off."""
     lengths_s = list(_block_lengths_s(settings))
     places_s = hours.lay(lengths_s, now_s - settings.history_s, now_s)
     numbers = count(1)
     worked_s = 0.0
     for block, (length_s, place_s) in enumerate(zip(lengths_s, places_s, strict=True)):
-        events = list(_block(settings, block, length_s, worked_s, numbers))
+
+        def weather(at_s: float, worked_s: float = worked_s, place_s: float = place_s) -> Weather:
+            return ordinary(worked_s + at_s).beside(bad_weather(placed, place_s + at_s))
+
+        events = list(_block(settings, block, length_s, weather, numbers))
         if block == len(lengths_s) - 1:
             events = _broken_off(events, length_s)
             place_s = now_s - (events[-1].at_s if events else 0.0)
-        yield from (Event(place_s + event.at_s, event.statements) for event in events)
+        laid = (Event(place_s + event.at_s, event.statements) for event in events)
+        if not is_silent(placed, place_s):
+            yield from takewhile(lambda event: not is_silent(placed, event.at_s), laid)
         worked_s += length_s
 
 
@@ -75,13 +102,11 @@ def _block_lengths_s(settings: Settings) -> Iterator[float]:
         left_s -= length_s
 
 
-def _block(settings: Settings, block: int, length_s: float, worked_s: float, numbers: Iterator[int]) -> Iterator[Event]:
+def _block(
+    settings: Settings, block: int, length_s: float, weather: Forecast, numbers: Iterator[int]
+) -> Iterator[Event]:
     """Some sessions that all begin and end within `length_s`; about daily, the platform's upkeep first."""
     rng = dice(f"{settings.seed}/block/{block}")
-
-    def weather(at_s: float) -> Weather:
-        return ordinary(worked_s + at_s)
-
     sessions = []
     for begin in sorted(rng.uniform(0.0, 0.45) for _ in range(rng.choices((1, 2, 3, 4, 6), (1, 2, 4, 3, 1))[0])):
         until = rng.uniform(begin + 0.35, 0.999)
@@ -113,16 +138,16 @@ def events(settings: Settings, resume: Resume = _NEW) -> Iterator[Event]:
     """The present: an endless stream, its times in simulated seconds (not yet divided by `speed`) from 0 on.
 
     Around the clock alike, so that a newcomer sees it move: `lanes` sessions at once, a hand-off every 1 to
-    3 s. The same settings and resume give the same stream. Under `silence` its events are empty.
+    3 s. The same settings and resume give the same stream. Under a silence its events are empty.
     """
-    if settings.incident == "silence":
+    if silences(settings.incident):
         yield from (Event(at_s, ()) for at_s in count(0.0, 60.0))
     weather = forecast(settings.incident)
     origin = f"{settings.seed}/live/{resume.rows}"
     numbers = count(resume.sessions + 1)
     streams = [_lane(settings, f"{origin}/{lane}", lane, numbers, weather) for lane in range(settings.lanes)]
     streams += [_upkeep(origin, resume, weather), _finish(origin, resume.in_flight, settings)]
-    if settings.incident == "runaway-fanout":
+    if settings.incident == RUNAWAY:
         streams.append(_runaway(settings, origin, numbers))
     yield from merge(*streams, key=event_time)
 
@@ -182,10 +207,24 @@ def _runaway(settings: Settings, origin: str, numbers: Iterator[int]) -> Iterato
     """A session whose sub-agents call sub-agents, two or three a second, without end."""
     rng = dice(f"{origin}/runaway")
     plan = plan_session(rng, settings.projects, number=next(numbers), span_s=(0.0, 3_600.0), think_s=_PAUSE_S["live"])
-    yield Event(0.0, open_session(rng, plan))
+    yield from _fanning_out(rng, plan, _SPAWN_S["live"])
+
+
+def _runaway_past(settings: Settings, number: int, placed: Placed) -> Iterator[Event]:
+    """The same in the past, where somebody or a rate limit slows it, until it is stopped."""
+    rng = dice(f"{settings.seed}/runaway/{number}")
+    span_s = (placed.begin_s, placed.end_s)
+    plan = plan_session(
+        rng, settings.projects, number=_RUNAWAY_NUMBER + number, span_s=span_s, think_s=_PAUSE_S["history"]
+    )
+    yield from takewhile(lambda event: event.at_s < placed.end_s, _fanning_out(rng, plan, _SPAWN_S["history"]))
+
+
+def _fanning_out(rng: Random, plan: Session, spawn_s: float) -> Iterator[Event]:
+    yield Event(plan.start_s, open_session(rng, plan))
     parent = cast.GENERAL
     for number in count(1):
         agent = cast.GENERAL if rng.random() < 0.7 else rng.choice(cast.AGENTS)
         row, _ = subagent_call(rng, plan.session_id, agent, parent=parent.name)
-        yield Event(number * _SPAWN_S, (row,))
+        yield Event(plan.start_s + number * spawn_s, (row,))
         parent = agent

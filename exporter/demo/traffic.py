@@ -7,7 +7,7 @@ from random import Random
 
 from exporter.demo import cast
 from exporter.demo.calls import hook, subagent_call, tool_call
-from exporter.demo.incidents import Forecast
+from exporter.demo.incidents import Forecast, Weather
 from exporter.demo.rows import Event, Statement, event_time, insert
 from exporter.demo.turns import ORCHESTRATOR, Turn, activity, close_turn, open_turn, plan_turn
 
@@ -64,7 +64,7 @@ def plan_session(
     start_s, until_s = span_s
     [project] = rng.choices(projects, [1 / (rank + 2) for rank in range(len(projects))])
     expected = max(3.0, (until_s - start_s) / (think_s + 9))
-    budget = int(expected * _TOKENS_PER_TURN * rng.choice((0.6, 1.5, 3.0)) / 1_000 + 1) * 1_000
+    budget = int(expected * _TOKENS_PER_TURN * rng.choice((1.2, 1.8, 3.0)) / 1_000 + 1) * 1_000
     odds = rng.random()
     late = rng.uniform(1.0, 4.0) if odds < _NO_ROW_SHARE + _EARLY_EVENTS_SHARE else 0.0
     return Session(
@@ -89,10 +89,11 @@ def session_events(session: Session, rng: Random, forecast: Forecast) -> Iterato
     failed: Turn | None = None
     for number in count():
         at_s += rng.expovariate(1 / session.think_s) if number else 0.5
-        turn = plan_turn(rng, forecast(at_s), key=f"{session.number}_{number}", failed=failed)
+        weather = forecast(at_s)
+        turn = plan_turn(rng, weather, key=f"{session.number}_{number}", failed=failed)
         if at_s + turn.response_s > session.until_s:
             break
-        steps = list(_turn_events(session, turn, at_s, rng))
+        steps = list(_turn_events(session, turn, at_s, rng, weather))
         if number == 0 and session.row_delay_s:
             delay_s = min(session.row_delay_s, 0.9 * turn.response_s)
             steps = sorted([*steps, Event(at_s + delay_s, open_session(rng, session))], key=event_time)
@@ -133,7 +134,7 @@ def _end_session(rng: Random, session: Session) -> tuple[Statement, ...]:
     return ended, hook(rng, session.session_id, "Stop", "stop"), activity("session_end", session.session_id)
 
 
-def _turn_events(session: Session, turn: Turn, at_s: float, rng: Random) -> Iterator[Event]:
+def _turn_events(session: Session, turn: Turn, at_s: float, rng: Random, weather: Weather) -> Iterator[Event]:
     """The transactions of one turn: decision and hand-off, the calls while the model works, the result."""
     tools = rng.choices((0, 1, 2, 3), (4, 3, 2, 1))[0]
     agents = int(rng.random() < 0.4)
@@ -142,7 +143,7 @@ def _turn_events(session: Session, turn: Turn, at_s: float, rng: Random) -> Iter
     yield Event(at_s, open_turn(session.session_id, turn))
     for number, moment_s in enumerate(moments):
         if number < tools:
-            yield Event(moment_s, tool_call(rng, session.session_id))
+            yield Event(moment_s, tool_call(rng, session.session_id, weather))
         else:
             row, agent_cost = subagent_call(rng, session.session_id, rng.choice(cast.AGENTS), parent=_parent(rng))
             cost += agent_cost

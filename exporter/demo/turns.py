@@ -90,10 +90,12 @@ def plan_turn(rng: Random, weather: Weather, *, key: str, failed: Turn | None) -
     chance = min(0.995, rng.betavariate(model.quality * 14, (1 - model.quality) * 14))
     refused = weather.local_down and model.local
     error = _error(rng, chance, refused=refused)
-    confidence = min(0.99, max(0.05, chance + rng.gauss(0, 0.05)))
+    confidence = min(0.99, max(0.05, chance + rng.gauss(0, 0.05))) * weather.confidence
+    task_type = failed.task_type if failed else rng.choice(route.task_types)
     return Turn(
         key=key,
-        task_type=failed.task_type if failed else rng.choice(route.task_types),
+        # As an agent does that names its tasks after the tickets it works on.
+        task_type=f"{task_type} {key}" if weather.tickets and not failed else task_type,
         description=failed.description if failed else rng.choice(cast.DESCRIPTIONS),
         source=failed.model.name if failed else ORCHESTRATOR,
         model=model,
