@@ -154,12 +154,14 @@ def _store(
     with text.open("w") as out:
         for rule, answer in zip(rules, answers, strict=True):
             out.write(f"# TYPE {rule.name} unknown\n")
+            # one that lost its name for a while (`up or 0 * up`) is recorded as one
+            recorded: dict[str, list[tuple[float, float]]] = {}
             for series in answer:
-                labels = ",".join(
-                    f"{name}={_quoted(value)}" for name, value in series.labels.items() if name != "__name__"
-                )
-                for at, value in series.points:
-                    out.write(f"{rule.name}{{{labels}}} {value!r} {at:.0f}\n")
+                named = sorted(series.labels.items())
+                labels = ",".join(f"{name}={_quoted(value)}" for name, value in named if name != "__name__")
+                recorded.setdefault(labels, []).extend(series.points)
+            for labels, points in recorded.items():
+                out.writelines(f"{rule.name}{{{labels}}} {value!r} {at:.0f}\n" for at, value in sorted(points))
         out.write("# EOF\n")
     command = [tools.promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=256h", text, storage]
     subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
