@@ -11,7 +11,7 @@ from grafanalib import core as grafana
 
 from dashboards.classic import classic
 from dashboards.panels import DATASOURCE, RESOLUTION, Tile
-from dashboards.questions import without_variables
+from dashboards.questions import ALERTS, without_variables
 from exporter.catalogue import handoffs, own, sessions
 
 COLUMNS = 24
@@ -229,7 +229,7 @@ def _annotations() -> list[dict[str, Any]]:
         _annotation(
             "Firing alerts",
             "alert",
-            'ALERTS{alertstate="firing", alertname=~"Orchestration.+"}',
+            ALERTS,
             "{{alertname}}",
             "{{severity}}",
         ),

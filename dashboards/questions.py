@@ -17,7 +17,9 @@ FEW = 5
 """A share or a quantile of fewer events is left out."""
 RATE = "$__rate_interval"
 RANGE = "$__range"
-FIRING = 'count(ALERTS{alertstate="firing", alertname=~"Orchestration.+", alertname!="OrchestrationWatchdog"})'
+ALERTS = 'ALERTS{alertstate="firing", alertname=~"Orchestration.+", alertname!="OrchestrationWatchdog"}'
+"""Our alerts that fire, without the one that always does."""
+FIRING = f"count({ALERTS})"
 """How many alerts of ours fire, without the one that always does; Prometheus's own series, without job and instance."""
 KNOWN = "success|failure"
 """Outcomes that are known: what became of the others nobody recorded."""

@@ -117,8 +117,7 @@ async def backfill(
 async def _known(*, settings: Settings, of: SourceSettings, schema: Schema, source: Source, wanted: Wanted) -> _Known:
     """What the exporter's checkpoint says, read without its lock; where there is none, what one full read does.
 
-    The full read is there for the vocabularies: which label values there is room for depends on all rows. It takes a
-    tenth of the time of what comes after.
+    The full read is there for the vocabularies: which label values there is room for depends on all rows.
     """
     now = time.time()
     try:
