@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from exporter.localtime import WHOLE, Place, Span, day_of, hour_of, place
+from exporter.localtime import WHOLE, Place, Span, day_of, first_hours, hour_of, place, whole_days
 
 KEPT_DAYS = 400
 KEPT_HOURS_DAYS = 62
@@ -63,10 +63,8 @@ class Ledger:
         self._rows: dict[Place, dict[int, int]] = {}
         """Of the places booked at last, the row of each account."""
         self._sums: dict[Place, Sums] = {}
-        self._runs: dict[tuple[int, int], Sums] = {}
-        """What whole days come to, by the first and the last of them: a month's past is not added up at every look."""
-        self._mornings: dict[tuple[int, int], Sums] = {}
-        """What the first whole hours of a day come to, by the day and how many they are."""
+        self._runs: dict[range, Sums] = {}
+        """What places in a row come to, days or hours of one: a month's past is not added up at every look."""
         self._medians: tuple[int, dict[str, float]] | None = None
         """What each project's days before that one cost in the middle, until one of them is booked on."""
         self._last_day = 0
@@ -101,8 +99,8 @@ class Ledger:
                 for n, amount in enumerate(amounts, _WIDTH * row):
                     if amount:
                         booked[n] += amount
-            if self._noted:
-                self._note(at, self._accounts[number])
+        if self._noted:
+            self._note(at, [self._accounts[number] for number in numbered])
 
     def _number(self, account: Account) -> int:
         number = self._numbers.get(account)
@@ -121,21 +119,17 @@ class Ledger:
             rows = self._rows[at] = {number: row for row, number in enumerate(page.accounts)}
         return rows
 
-    def _note(self, at: Place, account: Account) -> None:
-        self.changed.add((at, account))
+    def _note(self, at: Place, accounts: Sequence[Account]) -> None:
+        self.changed.update((at, account) for account in accounts)
         self._sums.pop(at, None)
-        if self._runs and hour_of(at) == WHOLE:
-            day = day_of(at)
-            self._runs = {run: sums for run, sums in self._runs.items() if not run[0] <= day <= run[1]}
-        if self._mornings:
-            day = day_of(at)
-            self._mornings = {key: sums for key, sums in self._mornings.items() if key[0] != day}
+        self._runs = {run: sums for run, sums in self._runs.items() if at not in run}
         self.version += 1
+        projects = {project for project, _, _ in accounts}
         known = self._medians
-        if known is not None and (day_of(at) < known[0] or account[0] not in known[1]):
+        if known is not None and (day_of(at) < known[0] or not projects <= known[1].keys()):
             self._medians = None
         if self._projects is not None:
-            self._projects.add(account[0])
+            self._projects |= projects
 
     def prune(self, today: int) -> None:
         """Forget what is too old."""
@@ -151,7 +145,6 @@ class Ledger:
         self._rows.clear()
         self._sums.clear()
         self._runs.clear()
-        self._mornings.clear()
         self._medians = None
         self._last_day = max(map(day_of, self._pages), default=0)
         self._projects = None
@@ -210,39 +203,28 @@ class Ledger:
         last = min(span.last, self._last_day)
         if last < span.first:
             return {}
-        found = {project: list(amounts) for project, amounts in self._run(span.first, last - 1).items()}
+        found = {project: list(amounts) for project, amounts in self._run(whole_days(span.first, last)).items()}
         if last == span.last and span.hours is not None:
             self._add_hours(found, last, span.hours)
         else:
             _add_sums(found, self._summed(place(last)), 1.0)
         return found
 
-    def _run(self, first: int, last: int) -> Sums:
-        """What whole days come to; today, which changes all the time, is best not among them."""
-        sums = self._runs.get((first, last))
+    def _run(self, places: range) -> Sums:
+        """What places in a row come to; what changes all the time, as today and this hour, is best not among them."""
+        sums = self._runs.get(places)
         if sums is None:
             sums = {}
-            for day in range(first, last + 1):
-                _add_sums(sums, self._summed(place(day)), 1.0)
+            for at in places:
+                _add_sums(sums, self._summed(at), 1.0)
             if len(self._runs) >= _KEPT_RUNS:
                 self._runs.clear()
-            self._runs[first, last] = sums
+            self._runs[places] = sums
         return sums
 
     def _add_hours(self, found: Sums, day: int, hours: float) -> None:
-        _add_sums(found, self._morning(day, int(hours)), 1.0)
+        _add_sums(found, self._run(first_hours(day, int(hours))), 1.0)
         _add_sums(found, self._summed(place(day, int(hours))), hours % 1.0)
-
-    def _morning(self, day: int, hours: int) -> Sums:
-        sums = self._mornings.get((day, hours))
-        if sums is None:
-            sums = {}
-            for hour in range(hours):
-                _add_sums(sums, self._summed(place(day, hour)), 1.0)
-            if len(self._mornings) >= _KEPT_RUNS:
-                self._mornings.clear()
-            self._mornings[day, hours] = sums
-        return sums
 
     def _summed(self, at: Place) -> Sums:
         sums = self._sums.get(at)

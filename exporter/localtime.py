@@ -37,6 +37,16 @@ def hour_of(at: Place) -> int:
     return at % _HOURS
 
 
+def whole_days(first: int, end: int) -> range:
+    """The places of whole days, from the first to the one before ``end``."""
+    return range(place(first), place(end), _HOURS)
+
+
+def first_hours(day: int, hours: int) -> range:
+    """The places of a day's first hours."""
+    return range(place(day, 0), place(day, hours))
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The days ``first`` to ``last``, of the last one only the first ``hours`` where that is not None; ``start`` and

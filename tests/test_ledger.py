@@ -272,8 +272,8 @@ def written(ledger: Ledger) -> Any:
 def test_a_sum_that_is_not_forgotten_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison with naive books fails where a booking leaves an old sum standing."""
 
-    def note(self: Ledger, at: int, account: Account) -> None:
-        self.changed.add((at, account))
+    def note(self: Ledger, at: int, accounts: Sequence[Account]) -> None:
+        self.changed.update((at, account) for account in accounts)
 
     monkeypatch.setattr(Ledger, "_note", note)
     ledger = booked((TODAY, 0, HANDOFF))
