@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from alerting import alertmanager, receivers, thresholds
 from alerting.groups import GROUPS
 from alerting.manual import manual
 from alerting.rules import rendered
+from tools.generated import written_or_checked
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RULES = Path("provisioning") / "prometheus" / "rules"
 ALERTMANAGER = Path("provisioning") / "alertmanager"
 MANUAL = Path("docs") / "alerts.md"
-WHOLE = (RULES, ALERTMANAGER)
-"""Folders that have nothing but what is made here."""
+COMMAND = "python -m alerting"
+WHOLE = (f"{RULES}/**/*", f"{ALERTMANAGER}/**/*")
+"""What is nothing but made here."""
 
 
 def files() -> dict[Path, str]:
@@ -43,36 +45,9 @@ def _routing(given: receivers.Receivers) -> dict[Path, str]:
     return alertmanager.files(given, thresholds.load().tenant_labels)
 
 
-def differences(made: Mapping[Path, str], root: Path, whole: Sequence[Path] = WHOLE) -> list[str]:
-    """A line for each file under ``root`` that is not what was made, is missing, or was left over."""
-    found = []
-    for path, text in made.items():
-        there = root / path
-        if not there.is_file():
-            found.append(f"{path} is missing")
-        elif there.read_text() != text:
-            found.append(f"{path} differs")
-    return sorted([*found, *(f"{path} is left over" for path in strays(made, root, whole))])
-
-
-def strays(made: Mapping[Path, str], root: Path, whole: Sequence[Path]) -> list[Path]:
-    """Files in folders that should have nothing but what is made here."""
-    there = [path.relative_to(root) for folder in whole for path in (root / folder).rglob("*") if path.is_file()]
-    return [path for path in there if path not in made]
-
-
-def write(made: Mapping[Path, str], root: Path, whole: Sequence[Path] = WHOLE) -> None:
-    """Write the files, and take away what is left over."""
-    for path in strays(made, root, whole):
-        (root / path).unlink()
-    for path, text in made.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-
-
 def main(argv: Sequence[str] | None = None, root: Path = REPOSITORY) -> int:
     """Write, or check; exit code 1 if a check finds a difference, 2 if settings cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m alerting", description="Write the alerts and their routing.")
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the alerts and their routing.")
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     parser.add_argument("--receivers", metavar="FILE", type=Path, help="a site's own receivers: docs/alerting.md")
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="where Alertmanager's configuration of them is")
@@ -81,22 +56,13 @@ def main(argv: Sequence[str] | None = None, root: Path = REPOSITORY) -> int:
         parser.error("--receivers and --to go together")
     try:
         if given.receivers is None:
-            return _written_or_checked(files(), root, WHOLE, is_check=given.check)
+            return written_or_checked(files(), root, WHOLE, command=COMMAND, is_check=given.check)
         # nothing is taken away from a folder of theirs
-        return _written_or_checked(_routing(receivers.load(given.receivers)), given.to, (), is_check=given.check)
+        own = _routing(receivers.load(given.receivers))
+        return written_or_checked(own, given.to, (), command=COMMAND, is_check=given.check)
     except (receivers.ReceiversError, thresholds.ThresholdsError, OSError) as exc:
         print(exc, file=sys.stderr)
         return 2
-
-
-def _written_or_checked(made: Mapping[Path, str], root: Path, whole: Sequence[Path], *, is_check: bool) -> int:
-    if not is_check:
-        write(made, root, whole)
-        return 0
-    found = differences(made, root, whole)
-    for line in found:
-        print(f"{line}: run python -m alerting", file=sys.stderr)
-    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tests import promtool as frame
 from tests import rulelint, runbooks
 from tests.alertcases import HISTORIES
 from tests.promtool import History, Value, ends, fires, healthy
+from tools.generated import differences
 
 NAMES = [alert.name for alert in alerts()]
 FILES = {path: text for path, text in command.files().items() if path.is_relative_to(command.RULES)}
@@ -284,7 +285,7 @@ def test_groups_that_must_not_be_cannot_be_built() -> None:
 
 def test_what_is_committed_is_what_the_code_makes() -> None:
     """The rule files and the documentation are those of the code."""
-    assert command.differences(command.files(), command.REPOSITORY) == []
+    assert differences(command.files(), command.REPOSITORY, command.WHOLE) == []
 
 
 def test_files_that_differ_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
