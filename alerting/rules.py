@@ -39,6 +39,11 @@ Dashboard = Literal[
 ]
 COUNT = '{{ $value | printf "%.0f" }}'
 """How a description tells a number of events: an increase is extrapolated, and hardly ever whole."""
+SHARE = "{{ $value | humanizePercentage }}"
+SOURCE = "Source {{ $labels.source }}"
+SERVED = f"{SOURCE} of {{{{ $labels.instance }}}}"
+PROJECT = "{{ $labels.project }} on source {{ $labels.source }}"
+"""What descriptions say of most alerts' objects; ``SERVED`` is a source and the exporter that serves it."""
 VARIABLES = ("job", "instance", "source", "project", "model")
 """The dashboards' variables: a link takes along those that the alert has."""
 _NAME = re.compile(rf"{PREFIX}(?:[A-Z][a-z0-9]*)+")

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, current, steady, total, usual
-from alerting.rules import COUNT, Alert, Group
+from alerting.rules import COUNT, SHARE, SOURCE, Alert, Group
 from exporter.catalogue import handoffs, money, own
 from exporter.promql import Asked, Expr, Part, Recorded, binary, labels_of, select
 
 _OF = thresholds.load().anomalies
-_SOURCE = "Source {{ $labels.source }}"
 _BANDS = (
     f"Usual is at most {_OF.growth:g} times the same hour of the weeks before, and {_OF.deviations:g} standard "
     "deviations above the last day."
@@ -75,7 +74,7 @@ SURGE = Alert(
     severity="info",
     group="anomalies",
     summary="A source has far more hand-offs than usual at this hour.",
-    description=f"{_SOURCE}: {COUNT} hand-offs in the last hour (more than {_OF.handoffs}). {_BANDS}",
+    description=f"{SOURCE}: {COUNT} hand-offs in the last hour (more than {_OF.handoffs}). {_BANDS}",
     dashboard="orchestration-handoffs",
     of=JOIN,
 )
@@ -101,7 +100,7 @@ DROP = Alert(
     severity="warning",
     group="anomalies",
     summary="Hand-offs have all but ended at an hour at which there usually are some, while other work goes on.",
-    description=f"{_SOURCE}: in the same hour of each of the weeks before there were {COUNT} hand-offs or more, in the "
+    description=f"{SOURCE}: in the same hour of each of the weeks before there were {COUNT} hand-offs or more, in the "
     f"last one at most {_OF.dropped_to:.0%} of that.",
     dashboard="orchestration-handoffs",
     of=JOIN,
@@ -114,7 +113,7 @@ COST_SURGE = Alert(
     severity="warning",
     group="anomalies",
     summary="An hour of a source costs far more than usual.",
-    description=f'{_SOURCE}: ${{{{ $value | printf "%.2f" }}}} were spent in the last hour (more than '
+    description=f'{SOURCE}: ${{{{ $value | printf "%.2f" }}}} were spent in the last hour (more than '
     f"${_OF.cost_usd:g}). {_BANDS}",
     dashboard="orchestration-cost",
     of=JOIN,
@@ -127,7 +126,7 @@ SLOWER = Alert(
     severity="info",
     group="anomalies",
     summary="Successful hand-offs of a source take far longer than usual at this hour.",
-    description=f"{_SOURCE}: half of the hand-offs of the last hour took more than {{{{ $value | humanizeDuration }}}} "
+    description=f"{SOURCE}: half of the hand-offs of the last hour took more than {{{{ $value | humanizeDuration }}}} "
     f"(limit {_OF.latency_seconds:g} s). {_BANDS}",
     dashboard="orchestration-handoffs",
     of=JOIN,
@@ -140,7 +139,7 @@ WORSE = Alert(
     severity="info",
     group="anomalies",
     summary="Far more hand-offs of a source fail than usual at this hour.",
-    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the hand-offs of the last hour failed (more than "
+    description=f"{SOURCE}: {SHARE} of the hand-offs of the last hour failed (more than "
     f"{_OF.failure_ratio:.0%}). {_BANDS}",
     dashboard="orchestration-handoffs",
     of=JOIN,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alerting import foreign, thresholds
 from alerting.guards import JOIN, KNOWN, current, disturbed, quantile, ratio, total, usual
-from alerting.rules import COUNT, Alert, Group
+from alerting.rules import COUNT, SERVED, SHARE, Alert, Group
 from exporter import telemetry
 from exporter.catalogue import own
 from exporter.promql import Expr, binary, select
@@ -18,7 +18,6 @@ _OF = LIMITS.availability
 _JOB = LIMITS.site.job
 _OURS = "~.+;orchestration-.+"
 """Our rule groups: Prometheus puts the file's name in front."""
-_SOURCE = "Source {{ $labels.source }} of {{ $labels.instance }}"
 
 EXPORTER_DOWN = Alert(
     name="OrchestrationExporterDown",
@@ -51,7 +50,7 @@ SOURCE_DOWN = Alert(
     severity="critical",
     group="availability",
     summary="The exporter serves old numbers of a source, for it cannot read it or cannot save what it read.",
-    description=f"{_SOURCE} has not been current for 5 minutes: orchestration_up is {{{{ $value }}}}. What is shown "
+    description=f"{SERVED} has not been current for 5 minutes: orchestration_up is {{{{ $value }}}}. What is shown "
     "is as old as its last success.",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -78,7 +77,7 @@ DATA_STALE = Alert(
     severity="warning",
     group="availability",
     summary="The platform writes nothing at a time of the week at which it usually does.",
-    description=f"{_SOURCE} is read without error, but no row came in the last hour (or in the last day, where hours "
+    description=f"{SERVED} is read without error, but no row came in the last hour (or in the last day, where hours "
     f"have few); at the same time of the weeks before it was {COUNT} or more.",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -98,7 +97,7 @@ POLLS_FAILING = Alert(
     severity="warning",
     group="availability",
     summary="Most polls of a source fail.",
-    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the polls failed in the last 15 minutes "
+    description=f"{SERVED}: {SHARE} of the polls failed in the last 15 minutes "
     f"(more than {_OF.polls_failing_ratio:.0%}).",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -111,7 +110,7 @@ POLLS_SLOW = Alert(
     severity="warning",
     group="availability",
     summary="Reading a source takes long.",
-    description=f"{_SOURCE}: one poll in ten took more than {{{{ $value | humanizeDuration }}}} in the last 15 minutes "
+    description=f"{SERVED}: one poll in ten took more than {{{{ $value | humanizeDuration }}}} in the last 15 minutes "
     f"(limit {_OF.poll_seconds:g} s).",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -131,7 +130,7 @@ ROWS_REJECTED = Alert(
     severity="warning",
     group="availability",
     summary="Many rows of a table have values that cannot be used.",
-    description=f"{_SOURCE}: values unusable in the last hour are {{{{ $value | humanizePercentage }}}} of the rows "
+    description=f"{SERVED}: values unusable in the last hour are {SHARE} of the rows "
     f"read from {{{{ $labels.table }}}} (more than {_OF.rejected_ratio:.0%}). What depends on them is too low.",
     dashboard="orchestration-exporter",
     of=(*JOIN, "table"),
@@ -144,7 +143,7 @@ LABEL_OVERFLOW = Alert(
     severity="warning",
     group="availability",
     summary="A metric has more label values than are admitted, and counts the rest together.",
-    description=f"{_SOURCE}: {{{{ $labels.metric }}}} counted {COUNT} rows of the last hour under "
+    description=f"{SERVED}: {{{{ $labels.metric }}}} counted {COUNT} rows of the last hour under "
     f"__other__ (more than {_OF.overflow_rows}).",
     dashboard="orchestration-exporter",
     of=(*JOIN, "metric"),
@@ -156,7 +155,7 @@ SOURCE_REWOUND = Alert(
     severity="warning",
     group="availability",
     summary="A source's database was restored or replaced.",
-    description=f"{_SOURCE}: its past changed {COUNT} times in the last hour. Totals stay; rows "
+    description=f"{SERVED}: its past changed {COUNT} times in the last hour. Totals stay; rows "
     "read again are told apart by their digests.",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -168,7 +167,7 @@ COUNTING_DISTURBED = Alert(
     severity="info",
     group="availability",
     summary="Increases of a source are not to be believed for now, and alerts on them are silent.",
-    description=f"{_SOURCE}: {COUNT} times in the last hour counting began anew, a database was "
+    description=f"{SERVED}: {COUNT} times in the last hour counting began anew, a database was "
     "restored or rows came late. Alerts on increases are silent for as long as they look back.",
     dashboard="orchestration-exporter",
     of=JOIN,
@@ -181,7 +180,7 @@ ROWS_DROPPED = Alert(
     severity="warning",
     group="availability",
     summary="More rows are in flight than are kept, so that results of the oldest are lost.",
-    description=f"{_SOURCE}: {COUNT} rows of {{{{ $labels.table }}}} were counted without their "
+    description=f"{SERVED}: {COUNT} rows of {{{{ $labels.table }}}} were counted without their "
     "result in the last hour, because max_in_flight was reached.",
     dashboard="orchestration-exporter",
     of=(*JOIN, "table"),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, also, current, failing, quantile, ratio, steady, total
-from alerting.rules import Alert, Group
+from alerting.rules import SHARE, SOURCE, Alert, Group
 from exporter.catalogue import handoffs, models
 from exporter.promql import Expr, Recorded, binary, select
 
 _OF = thresholds.load().handoffs
-_SOURCE = "Source {{ $labels.source }}"
-_MODEL = f"{_SOURCE}, model {{{{ $labels.model }}}}"
+_MODEL = f"{SOURCE}, model {{{{ $labels.model }}}}"
 _BY_MODEL = (*JOIN, "model")
 _LOW, _HIGH = str(_OF.low_confidence), str(_OF.overconfident_above)
 
@@ -52,7 +51,7 @@ FAILING = Alert(
     severity="warning",
     group="handoffs",
     summary="Many hand-offs to a model fail.",
-    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs with a result failed in the last "
+    description=f"{_MODEL}: {SHARE} of the hand-offs with a result failed in the last "
     f"hour (more than {_OF.failure_ratio:.0%}).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
@@ -115,7 +114,7 @@ LOW_CONFIDENCE = Alert(
     severity="warning",
     group="handoffs",
     summary="Hand-offs to a model are decided with less confidence than in the week before.",
-    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs of the last day had a confidence of "
+    description=f"{_MODEL}: {SHARE} of the hand-offs of the last day had a confidence of "
     f"at most {_LOW} (more than {_OF.low_confidence_ratio:.0%}, and {_OF.low_confidence_growth:g} times the 7 days "
     "before).",
     dashboard="orchestration-handoffs",
@@ -136,7 +135,7 @@ OVERCONFIDENT = Alert(
     severity="warning",
     group="handoffs",
     summary="Hand-offs decided with great confidence fail too often, so that confidence says nothing.",
-    description=f"{_MODEL}: {{{{ $value | humanizePercentage }}}} of the hand-offs decided with a confidence above "
+    description=f"{_MODEL}: {SHARE} of the hand-offs decided with a confidence above "
     f"{_HIGH} failed in the last day (more than {_OF.overconfident_failures:.0%}).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
@@ -165,7 +164,7 @@ LOCAL_MODEL_DOWN = Alert(
     severity="warning",
     group="handoffs",
     summary="The local model does not take work, so that it fails or is paid for.",
-    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the hand-offs went past the local model as "
+    description=f"{SOURCE}: {SHARE} of the hand-offs went past the local model as "
     f"unavailable in the last hour (more than {_OF.unavailable_ratio:.0%}), or it had work for 30 minutes and finished "
     "none (100%).",
     dashboard="orchestration-routing",
@@ -192,7 +191,7 @@ ESCALATIONS = Alert(
     severity="warning",
     group="handoffs",
     summary="Much work is paid for after the local model has failed at it.",
-    description=f"{_SOURCE}: {{{{ $value | humanizePercentage }}}} of the hand-offs of the last 6 hours repeated on a "
+    description=f"{SOURCE}: {SHARE} of the hand-offs of the last 6 hours repeated on a "
     f"paid model what the local one had failed at (more than {_OF.escalated_ratio:.0%}).",
     dashboard="orchestration-routing",
     of=JOIN,

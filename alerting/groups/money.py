@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from alerting import thresholds
 from alerting.guards import JOIN, ON, also, current, over, steady, total
-from alerting.rules import Alert, Group
+from alerting.rules import PROJECT, SHARE, Alert, Group
 from exporter.catalogue import agents, handoffs, money, own, platform, sessions
 from exporter.promql import Expr, Recorded, binary, select
 
 LIMITS = thresholds.load()
 _OF, _BUDGETS = LIMITS.money, LIMITS.budgets
-_PROJECT = "{{ $labels.project }} on source {{ $labels.source }}"
 _USD = '${{ printf "%.2f" $value }}'
 _DAY_S = 86_400
 _NOW = Expr("time()")
@@ -47,7 +46,7 @@ COST_SPIKE = Alert(
     severity="warning",
     group="money",
     summary="A project spends far more today than on other days.",
-    description=f"{_PROJECT} has spent {_USD} today: more than {_OF.spike:g} times its median of the last 7 days, "
+    description=f"{PROJECT} has spent {_USD} today: more than {_OF.spike:g} times its median of the last 7 days, "
     f"and at least ${_OF.spike_floor_usd:g} above it.",
     dashboard="orchestration-cost",
     of=(*JOIN, "project", "period"),
@@ -68,7 +67,7 @@ SAVINGS_NEGATIVE = Alert(
     severity="warning",
     group="money",
     summary="Over a whole day a project's hand-offs cost more than they saved.",
-    description=f"Hand-offs of {_PROJECT} lost {_USD} yesterday, savings minus the cost of what failed: more than "
+    description=f"Hand-offs of {PROJECT} lost {_USD} yesterday, savings minus the cost of what failed: more than "
     f"${_OF.loss_usd:g} and {_OF.loss_ratio:.0%} of what was spent.",
     dashboard="orchestration-cost",
     of=(*JOIN, "project", "period"),
@@ -102,7 +101,7 @@ BUDGET_BROKEN = Alert(
     severity="critical",
     group="money",
     summary="More was spent than the budget allows.",
-    description=f"{_BUDGET} is spent to {{{{ $value | humanizePercentage }}}} of its limit.",
+    description=f"{_BUDGET} is spent to {SHARE} of its limit.",
     dashboard="orchestration-budgets",
     of=_BUDGET_LABELS,
 )
@@ -113,8 +112,7 @@ BUDGET_NEAR_LIMIT = Alert(
     severity="info",
     group="money",
     summary="A budget is nearly spent.",
-    description=f"{_BUDGET} is spent to {{{{ $value | humanizePercentage }}}} of its limit "
-    f"(more than {_BUDGETS.near:.0%}).",
+    description=f"{_BUDGET} is spent to {SHARE} of its limit (more than {_BUDGETS.near:.0%}).",
     dashboard="orchestration-budgets",
     of=_BUDGET_LABELS,
 )
@@ -126,7 +124,7 @@ BUDGET_PROJECTED = Alert(
     severity="warning",
     group="money",
     summary="A budget will be broken by the end of its period, if work goes on as in the last four weeks.",
-    description=f"{_BUDGET} will be spent to {{{{ $value | humanizePercentage }}}} of its limit by the end of its "
+    description=f"{_BUDGET} will be spent to {SHARE} of its limit by the end of its "
     "period, by the hours of the week over the last four weeks.",
     dashboard="orchestration-budgets",
     of=_BUDGET_LABELS,
@@ -182,7 +180,7 @@ TOKEN_BUDGETS_EXHAUSTED = Alert(
     group="money",
     summary="Many active sessions of a project have no tokens left in their budgets.",
     description="{{ $value | humanizePercentage }} of the active sessions of "
-    f"{_PROJECT} have exhausted their token budget, {_OF.exhausted_sessions} or more.",
+    f"{PROJECT} have exhausted their token budget, {_OF.exhausted_sessions} or more.",
     dashboard="orchestration-budgets",
     of=(*JOIN, "project"),
 )

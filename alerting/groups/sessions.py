@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from alerting import thresholds
 from alerting.guards import JOIN, current, failing, ratio, steady, total
-from alerting.rules import COUNT, Alert, Dashboard, Group
+from alerting.rules import COUNT, PROJECT, SERVED, SHARE, Alert, Dashboard, Group
 from exporter.catalogue import agents, platform, sessions, tasks
 from exporter.promql import Asked, Expr, Recorded, binary, select
 
 LIMITS = thresholds.load()
 _WORK, _OF = LIMITS.work, LIMITS.sessions
 _WINDOW = "3h"
-_SOURCE = "Source {{ $labels.source }} of {{ $labels.instance }}"
-_PROJECT = "{{ $labels.project }} on source {{ $labels.source }}"
-_SHARE = "{{ $value | humanizePercentage }}"
 
 
 # ── how sessions end ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -51,7 +48,7 @@ ABANDONED = Alert(
     severity="info",
     group="sessions",
     summary="More sessions than usual end by idleness instead of being closed.",
-    description=f"{_SOURCE}: {_SHARE} of the sessions of the last day ended by idleness, {_OF.more_idle * 100:.0f} "
+    description=f"{SERVED}: {SHARE} of the sessions of the last day ended by idleness, {_OF.more_idle * 100:.0f} "
     "points more than the median of the 7 days before.",
     dashboard="orchestration-sessions",
     of=JOIN,
@@ -64,7 +61,7 @@ ABANDONED_AFTER_FAILURES = Alert(
     severity="warning",
     group="sessions",
     summary="More of the sessions that end by idleness than usual had failed tasks.",
-    description=f"{_SOURCE}: {_SHARE} of the sessions that ended by idleness in the last day had failed tasks, "
+    description=f"{SERVED}: {SHARE} of the sessions that ended by idleness in the last day had failed tasks, "
     f"{_OF.more_idle * 100:.0f} points more than the median of the 7 days before.",
     dashboard="orchestration-sessions",
     of=JOIN,
@@ -88,7 +85,7 @@ RUNAWAY_FAN_OUT = Alert(
     severity="critical",
     group="sessions",
     summary="A session invokes ever more sub-agents.",
-    description=f"One session of {_PROJECT} has invoked {COUNT} sub-agents (limit "
+    description=f"One session of {PROJECT} has invoked {COUNT} sub-agents (limit "
     f"{_OF.subagents}), and {_OF.subagents_growth} or more of them in the last 15 minutes.",
     dashboard="orchestration-sessions",
     of=(*JOIN, "project"),
@@ -100,7 +97,7 @@ RUNAWAY_COST = Alert(
     severity="critical",
     group="sessions",
     summary="A session spends ever more money.",
-    description=f'One session of {_PROJECT} has spent ${{{{ printf "%.2f" $value }}}} (limit ${_OF.cost_usd:g}), '
+    description=f'One session of {PROJECT} has spent ${{{{ printf "%.2f" $value }}}} (limit ${_OF.cost_usd:g}), '
     f"and ${_OF.cost_growth_usd:g} or more of it in the last 15 minutes.",
     dashboard="orchestration-sessions",
     of=(*JOIN, "project"),
@@ -131,7 +128,7 @@ def _failures(
         severity="warning",
         group="sessions",
         summary=summary,
-        description=f"{_SHARE} of {what} failed in the last 3 hours (more than {limit:.0%}), {_WORK.failures} or more.",
+        description=f"{SHARE} of {what} failed in the last 3 hours (more than {limit:.0%}), {_WORK.failures} or more.",
         dashboard=dashboard,
         of=(*JOIN, *keep),
     )
@@ -144,7 +141,7 @@ TASK_FAILURES = _failures(
     keep=("project",),
     dashboard="orchestration-agents",
     summary="Many tasks of a project fail.",
-    what=f"the tasks of {_PROJECT}",
+    what=f"the tasks of {PROJECT}",
 )
 AGENT_ERRORS = _failures(
     "OrchestrationAgentErrors",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, ratio, steady, total
-from alerting.rules import Alert, Group, Severity
+from alerting.rules import SHARE, SOURCE, Alert, Group, Severity
 from alerting.thresholds import BurnWindows
 from exporter.catalogue import handoffs, own, tasks
 from exporter.promql import Expr, Recorded, binary, select
@@ -25,7 +25,6 @@ WINDOWS = tuple(sorted({w for pair in LIMITS.burn_windows for w in (pair.long, p
 MONTH = "30d"
 _SLOW_S = 6 * 3600.0
 """Windows beyond this move slowly, and cost much to look over: they are recorded in the slow group."""
-_SOURCE = "Source {{ $labels.source }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _alert(level: Level, speed: str, severity: Severity, pairs: tuple[BurnWindow
         severity=severity,
         group="service-levels",
         summary=f"So often {level.what} that the objective of 30 days will be missed.",
-        description=f'{_SOURCE}: {level.what} {{{{ $value | printf "%.1f" }}}} times as often as the objective of '
+        description=f'{SOURCE}: {level.what} {{{{ $value | printf "%.1f" }}}} times as often as the objective of '
         f"{level.objective:.4g} allows (limit {limits}).",
         dashboard="orchestration-slo",
         of=JOIN,
@@ -169,7 +168,7 @@ SPENT = Alert(
     severity="info",
     group="service-levels",
     summary="A service level was missed over the last 30 days.",
-    description=f"{_SOURCE}: of the error budget of {{{{ $labels.level }}}}, {{{{ $value | humanizePercentage }}}} are "
+    description=f"{SOURCE}: of the error budget of {{{{ $labels.level }}}}, {SHARE} are "
     "left of 30 days; below 0 the objective is missed.",
     dashboard="orchestration-slo",
     of=JOIN,
