@@ -59,11 +59,10 @@ class CommandError(OperationError):
 
 
 def _incidents(value: object) -> object:
-    from exporter.demo import parse_incident
+    from exporter.demo import live_and_past, parse_incident
 
     texts = value if isinstance(value, list) else str(value).split(",")
-    if sum(isinstance(parse_incident(text), str) for text in texts) > 1:
-        raise ValueError("one at most can be live: the others need @FROM/TO, durations before the end of the past")
+    live_and_past(map(parse_incident, texts))
     return tuple(texts)
 
 

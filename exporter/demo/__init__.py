@@ -7,7 +7,7 @@
 
 from exporter.demo.command import main
 from exporter.demo.durations import parse_duration
-from exporter.demo.incidents import INCIDENTS, Incident, parse_incident
+from exporter.demo.incidents import INCIDENTS, Incident, live_and_past, parse_incident
 from exporter.demo.settings import Settings
 from exporter.demo.streams import InFlight, Resume, events, history
 from exporter.demo.writer import APPLICATION_ID, Written, create_schema, resume_point, run, write_history
@@ -23,6 +23,7 @@ __all__ = [
     "create_schema",
     "events",
     "history",
+    "live_and_past",
     "main",
     "parse_duration",
     "parse_incident",

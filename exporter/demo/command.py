@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from exporter.demo.durations import parse_duration
-from exporter.demo.incidents import INCIDENTS, Incident, parse_incident
+from exporter.demo.incidents import INCIDENTS, live_and_past, parse_incident
 from exporter.demo.settings import Settings
 from exporter.demo.writer import run
 
@@ -46,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
+        live, past = live_and_past(arguments.incident)
         settings = Settings(
             seed=arguments.seed,
             history_s=arguments.history,
             speed=arguments.speed,
-            incident=_live(arguments.incident),
-            past=tuple(each for each in arguments.incident if isinstance(each, Incident)),
+            incident=live,
+            past=past,
             duration_s=arguments.duration,
             max_rows=arguments.max_rows,
         )
@@ -62,14 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.Error as error:
         return _fail(1, arguments.path, error)
     return 0
-
-
-def _live(incidents: Sequence[str | Incident]) -> str | None:
-    """The one incident that is not of the past."""
-    live = [each for each in incidents if isinstance(each, str)]
-    if len(live) > 1:
-        raise ValueError(f"one incident at most can be live: {', '.join(live)}")
-    return live[0] if live else None
 
 
 def _fail(code: int, path: Path, error: Exception) -> int:

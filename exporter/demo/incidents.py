@@ -4,7 +4,7 @@ An incident is live, from the start of a run on, or lies between two times of th
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +110,20 @@ def parse_incident(text: str) -> str | Incident:
     if not incident.from_s > incident.to_s:
         raise ValueError(f"FROM must be longer ago than TO: {text!r}")
     return incident
+
+
+def live_and_past(incidents: Iterable[str | Incident]) -> tuple[str | None, tuple[Incident, ...]]:
+    """The one incident that is live, if any, and those of the past.
+
+    Raises:
+        ValueError: More than one is live.
+    """
+    given = tuple(incidents)
+    live = [each for each in given if isinstance(each, str)]
+    if len(live) > 1:
+        help_ = "the others need @FROM/TO, durations before the end of the past"
+        raise ValueError(f"one incident at most can be live: {', '.join(live)}; {help_}")
+    return live[0] if live else None, tuple(each for each in given if isinstance(each, Incident))
 
 
 def ordinary(at_s: float) -> Weather:
