@@ -7,8 +7,6 @@ import base64
 import email
 import email.policy
 import json
-import os
-import re
 import ssl
 import subprocess
 import time
@@ -21,17 +19,17 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.realtools import POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, WAIT_TIMEOUT_S, AlertTools
+from tests.realserver import POLL_S, RealServer
+from tests.realtools import WAIT_TIMEOUT_S, AlertTools
 
 EXTERNAL_URL = "http://alerts.example.com"
 Labels = Mapping[str, str]
 
 
-class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
+class Alertmanager(RealServer):
     """A real Alertmanager on a folder with its configuration, that lives as long as the `async with` around it.
 
     ``env`` is added to its environment.
@@ -42,49 +40,10 @@ class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
     def __init__(
         self, tools: AlertTools, config: Path, folder: Path, *, env: Mapping[str, str] = MappingProxyType({})
     ) -> None:
+        # in its own folder: tools.bring has Debian's look for its templates beside itself
+        super().__init__(str(tools), tools.alertmanager, folder, run_in=tools.alertmanager.parent, env=env)
         self.tools = tools
-        self.url = ""
         self._config = config
-        self._folder = folder
-        self._env = {**os.environ, **env}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._session: aiohttp.ClientSession | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
-        try:
-            await self._start()
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        process, self._process = self._process, None
-        session, self._session = self._session, None
-        try:
-            if process is not None:
-                process.terminate()
-                await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
-        finally:
-            if process is not None:
-                process.kill()
-                process.wait()
-            if session is not None:
-                await session.close()
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT, for a Prometheus's configuration."""
-        return self.url.removeprefix("http://")
-
-    @property
-    def log(self) -> str:
-        """All that it has logged."""
-        return (self._folder / "alertmanager.log").read_text(errors="replace")
 
     async def post(self, *alerts: Labels, annotations: Labels | None = None, resolved: bool = False) -> None:
         """Tell it of alerts by their labels, as a Prometheus does; `resolved`: that they ended just now."""
@@ -112,47 +71,15 @@ class Alertmanager(AbstractAsyncContextManager["Alertmanager"]):
             assert response.status == 200, found
         return {frozenset(each["labels"].items()): each["status"]["state"] for each in found}
 
-    def _client(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "not running"
-        return self._session
-
-    async def _start(self) -> None:
-        command = [
-            str(self.tools.alertmanager),
+    def _arguments(self) -> list[str]:
+        return [
             f"--config.file={self._config}",
-            f"--storage.path={self._folder / 'data'}",
-            "--web.listen-address=127.0.0.1:0",
+            f"--storage.path={self.folder / 'data'}",
             f"--web.external-url={EXTERNAL_URL}",
             "--web.route-prefix=/",
             "--cluster.listen-address=",
             "--log.level=debug",
         ]
-        process = self._process = self._spawn(command)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not await self._is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.tools} did not start:\n{self.log[-3000:]}")
-            await asyncio.sleep(POLL_S)
-
-    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with (self._folder / "alertmanager.log").open("wb") as log:
-            # from its own folder: tools.bring has Debian's look for its templates beside itself
-            return subprocess.Popen(
-                command,
-                cwd=self.tools.alertmanager.parent,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    async def _is_ready(self) -> bool:
-        match = re.search(r'msg="Listening on".* address=(127\.0\.0\.1:\d+)', self.log)
-        if match is None:
-            return False
-        self.url = f"http://{match[1]}"
-        async with self._client().get(f"{self.url}/-/ready") as response:
-            return response.status == 200
 
 
 @dataclass

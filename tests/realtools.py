@@ -14,18 +14,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
-import aiohttp
 import pytest
 import yaml
 
+from tests.realserver import POLL_S, STOP_TIMEOUT_S, RealServer
 from tools.bring import (
     ALERTMANAGER,
     REPOSITORY,
@@ -38,10 +36,7 @@ from tools.bring import (
 
 T = TypeVar("T")
 
-START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 20.0
 WAIT_TIMEOUT_S = 90.0
-POLL_S = 0.02
 NOT_RUN = "for want of "
 # beside pytest's own memory of failures, so that `make clean` takes it along
 NOT_RUN_FILE = Path(".pytest_cache") / "not-run-for-want-of-tools.json"
@@ -215,14 +210,14 @@ class QueryError(Exception):
     """Prometheus refused a request; the message is its own."""
 
 
-class Prometheus(AbstractAsyncContextManager["Prometheus"]):
+class Prometheus(RealServer):
     """A real Prometheus, with its own folder and port, that lives as long as the `async with` around it.
 
     `targets` are `host:port` scraped as job `job`; `scrape` is merged into that job's configuration and `top`
     into the whole. `scrape_protocols` needs a Prometheus that `takes_scrape_protocols`. Entering again after
     leaving starts it anew on the same storage. Before 3.x, it takes 5 s until it looks at its first target.
 
-    Raises: RuntimeError with the end of its log if it does not start; its methods QueryError, TimeoutError.
+    Raises: as a RealServer; its methods QueryError, TimeoutError.
     """
 
     def __init__(
@@ -243,15 +238,10 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
     ) -> None:
         if scrape_protocols and not tools.takes_scrape_protocols:
             raise ValueError(f"{tools} takes no scrape_protocols: it asks for OpenMetrics first")
+        super().__init__(str(tools), tools.prometheus, folder, answer_s=answer_s)
         self.tools = tools
-        self.folder = folder
-        self.url = ""
         self._storage = storage or folder / "data"
-        self._answer_s = answer_s
         self._flags = tuple(flags)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._session: aiohttp.ClientSession | None = None
-        folder.mkdir(parents=True, exist_ok=True)
         interval = f"{round(scrape_interval_s * 1000)}ms"
         job_config: dict[str, Any] = {"job_name": job, "static_configs": [{"targets": list(targets)}]}
         if scrape_protocols:
@@ -266,39 +256,6 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
             "scrape_configs": [{**job_config, **(scrape or {})}],
             **(top or {}),
         }
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._answer_s))
-        self._write_config()
-        try:
-            await self._start()
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        process, self._process = self._process, None
-        session, self._session = self._session, None
-        try:
-            if process is not None:
-                await _stop(process)
-        finally:
-            if session is not None:
-                await session.close()
-
-    @property
-    def log(self) -> str:
-        """All that it has logged since it was last started."""
-        return (self.folder / "prometheus.log").read_text(errors="replace")
-
-    @property
-    def pid(self) -> int:
-        """The process's id, while it runs."""
-        assert self._process is not None, "not running"
-        return self._process.pid
 
     async def query(self, expr: str, time: float | None = None) -> list[Sample]:
         """Return the answer to an instant query, at `time` (Unix seconds) or now, sorted by labels."""
@@ -369,52 +326,16 @@ class Prometheus(AbstractAsyncContextManager["Prometheus"]):
     def _write_config(self) -> None:
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(self.config, sort_keys=False))
 
-    def _client(self) -> aiohttp.ClientSession:
-        assert self._session is not None, "not running"
-        return self._session
-
-    async def _start(self) -> None:
-        command = [
-            str(self.tools.prometheus),
+    def _arguments(self) -> list[str]:
+        self._write_config()
+        return [
             f"--config.file={self.folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._storage}",
-            "--web.listen-address=127.0.0.1:0",
             "--web.enable-lifecycle",
             # targets count after 0.1 s rather than 5 (before 3.x another 5 s stay, which no flag shortens)
             "--scrape.discovery-reload-interval=100ms",
             *self._flags,
         ]
-        process = self._process = self._spawn(command)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not await self._is_ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.tools} did not start:\n{self.log[-3000:]}")
-            await asyncio.sleep(POLL_S)
-
-    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with (self.folder / "prometheus.log").open("wb") as log:
-            return subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
-
-    async def _is_ready(self) -> bool:
-        # the port it was given stands only in its log
-        match = re.search(r'msg="Listening on".* address=(127\.0\.0\.1:\d+)', self.log)
-        if match is None:
-            return False
-        self.url = f"http://{match[1]}"
-        async with self._client().get(f"{self.url}/-/ready") as response:
-            return response.status == 200
-
-
-async def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        # in a thread: the test's own event loop may be answering its last scrape
-        await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def not_run_line(tests: Mapping[str, Sequence[str]]) -> str:

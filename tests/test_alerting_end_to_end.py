@@ -19,8 +19,8 @@ from alerting.groups.availability import SOURCE_DOWN
 from exporter.demo.schema import TABLES
 from tests.processes import Serving
 from tests.realalerts import Alertmanager, Told, until
+from tests.realserver import POLL_S
 from tests.realtools import (
-    POLL_S,
     WAIT_TIMEOUT_S,
     AlertTools,
     Missing,

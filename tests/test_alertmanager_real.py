@@ -16,7 +16,8 @@ from urllib.parse import unquote
 from alerting import alertmanager, receivers, thresholds
 from alerting.receivers import DAYS
 from tests.realalerts import EXTERNAL_URL, Alertmanager, Mailbox, Told, until
-from tests.realtools import POLL_S, WAIT_TIMEOUT_S, AlertTools
+from tests.realserver import POLL_S
+from tests.realtools import WAIT_TIMEOUT_S, AlertTools
 from tests.test_security import authority, pem
 
 TENANT_LABELS = thresholds.load().tenant_labels
