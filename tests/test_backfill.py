@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import shutil
 import sqlite3
@@ -338,44 +337,13 @@ def test_a_file_system_that_is_full_leaves_nothing_half_written(platform: Path, 
     assert done.stdout.splitlines() == [f"{tmp_path}/out"]
 
 
-async def test_prometheus_says_what_sql_says(
-    start_prometheus: StartPrometheus, prometheus_tools: Tools, tmp_path: Path
-) -> None:
-    """Over backfilled blocks: 200 random windows of random models, raw values exactly, increase() by extrapolation."""
-    made = history(prometheus_tools, days=2, step_s=60, metric="orchestration_handoffs_total|up")
-    server = await start_prometheus(storage=made.copied(tmp_path / "data"), flags=["--storage.tsdb.retention.time=10y"])
-    with closing(sqlite3.connect(made.database)) as connection:
-        rows = connection.execute(
-            "SELECT target_model, (julianday(timestamp) - 2440587.5) * 86400 FROM handoff_events "
-            "WHERE success IS NOT NULL"
-        ).fetchall()
-    models = sorted({model for model, _ in rows})
-    rng = random.Random(5)
-
-    def between(model: str, low: float, high: float) -> int:
-        return sum(1 for name, time in rows if name == model and low + 0.0005 < time <= high + 0.0005)
-
-    checked = 0
-    for _ in range(200):
-        model = rng.choice(models)
-        at = made.end - 60 * rng.randrange(1, 2000)
-        minutes = rng.randrange(10, 600)
-        chosen = f'orchestration_handoffs_total{{model="{model}",outcome=~"success|failure"}}'
-        assert await server.value(f"sum({chosen})", at) == between(model, 0, at)
-        found = await server.value(f"sum(increase({chosen}[{minutes}m]))", at)
-        expected = between(model, at - 60 * minutes, at)
-        assert found == pytest.approx(expected, rel=2.5 / minutes + 0.01, abs=2.1)
-        checked += expected > 0
-    assert checked > 100
-
-
 def test_the_helper_keeps_what_it_made(prometheus_tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second time nothing is made."""
-    first = history(prometheus_tools, days=2, step_s=60, metric="orchestration_handoffs_total|up")
+    first = history(prometheus_tools, days=0.2, step_s=300, metric="orchestration_handoffs_total|up")
     refused: Callable[..., None] = pytest.fail
     monkeypatch.setattr("tests.history._make", refused)
 
-    assert history(prometheus_tools, days=2, step_s=60, metric="orchestration_handoffs_total|up") == first
+    assert history(prometheus_tools, days=0.2, step_s=300, metric="orchestration_handoffs_total|up") == first
 
 
 @pytest.mark.slow

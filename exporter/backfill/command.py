@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.backfill.files import PromtoolError
+from exporter.backfill.files import CREATE_BLOCKS, PromtoolError
 from exporter.backfill.options import BackfillOptions
 from exporter.backfill.progress import Progress
 from exporter.backfill.run import STDOUT, BackfillError, Wanted, Written, backfill
@@ -20,8 +20,7 @@ from exporter.spec import Schema
 
 _LOOK_BACK_S = 240.0
 NEXT = (
-    "--promtool makes blocks day by day; of files, each one: "
-    "promtool tsdb create-blocks-from openmetrics --max-block-duration=24h FILE BLOCKS",
+    f"--promtool makes blocks day by day; of files, each one: promtool {' '.join(CREATE_BLOCKS)} FILE BLOCKS",
     "move them into Prometheus's data folder only while that is new, or where they end before its metric "
     "prometheus_tsdb_head_min_time_seconds: otherwise its next restart loses what its log holds of ALL jobs before "
     "their end. Prometheus deletes what is beyond its retention, 15 days by default. docs/backfill.md has more.",

@@ -12,6 +12,9 @@ from typing import BinaryIO, Protocol
 _DAY_S = 86400
 _EOF = b"# EOF\n"
 _BUFFER = 1 << 20
+CREATE_BLOCKS = ("tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=744h")
+"""What promtool is told: it cuts at multiples of the longest of 2 h, 6 h, 18 h, 54 h … that is allowed, and reads its
+whole input again for every block. So hardly a day is cut."""
 
 
 class Sink(Protocol):
@@ -31,8 +34,8 @@ def blocks_by(promtool: str, folder: Path) -> Callable[[Path], None]:
     """What makes blocks of a day's file in that folder, and removes the file. It raises PromtoolError, OSError."""
 
     def make(path: Path) -> None:
-        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=24h", "--quiet"]
-        done = subprocess.run([*command, str(path), str(folder)], capture_output=True, text=True, check=False)  # noqa: S603 - by the user
+        command = [promtool, *CREATE_BLOCKS, "--quiet", str(path), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - by the user
         if done.returncode:
             lines = (done.stderr + done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
             raise PromtoolError(f"{promtool}: {path.name}: {lines[-1]}")
