@@ -95,7 +95,8 @@ class Replay:
                 over[key] = row
             else:
                 self._early.add(row[0])
-                self.engine.replay(Batch(at, [TableRead(self._sessions, [row])]))
+                # as of its own start, not clipped to now: what it lasts is then what the live exporter says it did
+                self.engine.replay(Batch(time, [TableRead(self._sessions, [row])]))
         return over
 
     def _keys(self, table: Table, rows: Sequence[Row]) -> list[object]:
