@@ -30,7 +30,7 @@ from tests.realtools import Prometheus, Tools
 pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 DRAWN = 200
-STEP_S = 900.0
+STEP_S = 1800.0
 SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
 SESSIONS = "orchestration_sessions"
 ACTIVITY = ("handoff_events", "subagent_invocations", "task_outcomes", "routing_decisions", "claude_code_hooks")
@@ -50,7 +50,7 @@ class Past:
 
 @pytest.fixture(scope="module", params=["demo", pytest.param("sample", marks=pytest.mark.slow)])
 def past(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Past:
-    """The platform's own month, and a day and a half of the demo, each at a quarter of an hour."""
+    """The platform's own month, and a day and a half of the demo, each at half an hour."""
     rng = random.Random(request.param)
     if request.param == "sample":
         database, end, span_s = SAMPLE, seconds("2026-11-21T17:40:00Z"), 29 * 86400.0
@@ -112,6 +112,20 @@ async def test_prometheus_says_what_sql_says(past: Past, blocks: Path, start_pro
             moved.add(family_of(series))
     assert wrong == []
     assert len(moved) > 30
+
+
+def test_a_difference_is_seen() -> None:
+    """Of values, and of what one of the two does not have; what is about to be born may be there at 0."""
+    first, second = (Series("tasks_total", frozenset({("outcome", outcome)})) for outcome in ("success", "failure"))
+
+    assert differences({first: 2.0}, {first: 2.0, second: 0.0}) == []
+    assert differences({first: 2.0}, {first: 2.0, second: 1.0}) == [
+        "tasks_total{outcome='failure'} is 1.0, SQL says 0.0"
+    ]
+    assert differences({first: 2.0}, {first: 2.0 + 1e-8}) == [
+        "tasks_total{outcome='success'} is 2.00000001, SQL says 2.0"
+    ]
+    assert differences({first: 0.0}, {}) == ["missing tasks_total{outcome='success'} 0.0"]
 
 
 def draws(past: Past) -> Iterator[tuple[Series, float, float, float]]:
