@@ -137,7 +137,7 @@ def draws(past: Past) -> Iterator[tuple[Series, float, float, float]]:
         happened = {series: value - before.get(series, 0.0) for series, value in after.items()}
         # two times in three one of which something happened: to most nothing does for most of the time
         moved = [series for series, amount in happened.items() if amount > 0]
-        chosen = sorted(moved if moved and number % 3 else happened, key=show)
+        chosen = moved if moved and number % 3 else list(happened)
         family = rng.choice(sorted({family_of(series) for series in chosen}))
         series = rng.choice([series for series in chosen if family_of(series) == family])
         yield series, first, last, happened[series]
