@@ -250,13 +250,14 @@ def test_rows_without_time_and_result_time_out_from_their_neighbours_time(
     assert total(shown, "orchestration_handoffs_in_flight") - total(ours, "orchestration_handoffs_in_flight") == rows
 
 
+@pytest.mark.parametrize("minutes", [130, 300], ids=["soon", "after the timeout"])
 def test_a_session_counts_from_an_event_before_its_own_start(
-    platform: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    minutes: int, platform: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once, and its events with its project; `once` of the rows up to then does not know it. At the seam all agree."""
     odd = tmp_path / "odd.db"
     shutil.copyfile(platform, odd)
-    start, early, last = (datetime.fromtimestamp(END_S - 60 * m, UTC).isoformat() for m in (120, 130, 90))
+    start, early, last = (datetime.fromtimestamp(END_S - 60 * m, UTC).isoformat() for m in (120, minutes, 90))
     with closing(sqlite3.connect(odd, isolation_level=None)) as connection:
         session = "INSERT INTO orchestration_sessions (session_id, start_time, project_name) VALUES ('s', ?, 'bird')"
         connection.execute(session, (start,))
@@ -265,7 +266,7 @@ def test_a_session_counts_from_an_event_before_its_own_start(
             connection.execute(event, (at,))
     out = tmp_path / "out"
     metric = "orchestration_(sessions_(started_total|ended_total|active)|handoffs_total|session_(duration.*|handoffs))"
-    arguments = ["--from", END_S - 14400, "--to", END_S, "--step", "10m", "--metric", metric]
+    arguments = ["--from", END_S - 6 * 3600, "--to", END_S, "--step", "10m", "--metric", metric]
     assert run("--database", odd, *arguments, "--output", out) == 0
 
     def birds(shown: dict[str, float]) -> dict[str, float]:
@@ -275,15 +276,11 @@ def test_a_session_counts_from_an_event_before_its_own_start(
     of = {round((END_S - at) / 60): birds(shown) for at, shown in sorted(found.items())}
 
     def rises(name: str) -> list[int]:
-        return [
-            minutes for (_, before), (minutes, now) in pairwise(of.items()) if total(now, name) > total(before, name)
-        ]
+        return [ago for (_, before), (ago, now) in pairwise(of.items()) if total(now, name) > total(before, name)]
 
-    assert rises("orchestration_sessions_started") == [130]
-    assert rises("orchestration_handoffs_total") == [130, 90]
-    assert [minutes for minutes, now in of.items() if total(now, "orchestration_sessions_active")] == [
-        *range(130, 30, -10)
-    ]
+    assert rises("orchestration_sessions_started") == [minutes]
+    assert rises("orchestration_handoffs_total") == [minutes, 90]
+    assert [ago for ago, now in of.items() if total(now, "orchestration_sessions_active")] == [*range(minutes, 30, -10)]
     assert rises("orchestration_sessions_ended") == [30]
     shown = {s: v for s, v in once(odd, END_S, capsys).items() if re.match(metric, s)}
     assert {as_scraped(s): v for s, v in found[END_S].items()} == pytest.approx(shown, rel=1e-9)
