@@ -38,7 +38,7 @@ headline = (
         "The share that succeeded of those whose result was recorded. The platform's own tracker records none: they "
         "are unknown, and not in it.",
         Query(ask.success(agents.SUBAGENT_INVOCATIONS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Look("percentunit", LIMITS.agent_success, decimals=1),
     ),
     stat(
         "Spend on sub-agents",
@@ -143,7 +143,7 @@ who = (
                 "Success",
                 ask.success(agents.SUBAGENT_INVOCATIONS, "agent", over=ask.RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.agent_success,
                 1,
             ),
             Column("Mean duration", ask.mean(agents.SUBAGENT_DURATION, "agent"), "s", decimals=1),

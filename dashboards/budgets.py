@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import COUNT, Column, Look, Query, bars, stat, steps, table, timeseries
+from dashboards.panels import COUNT, TIMES, Column, Look, Query, bars, stat, steps, table, timeseries
 from exporter.catalogue import money, platform
 
 SPENT = ask.now(money.BUDGET_SPENT, "budget")
@@ -32,19 +32,19 @@ headline = (
         "Budgets that will be over their limit by the end of their period, if each hour left costs what that hour of "
         "the week did on average over the last four weeks.",
         Query(f"count({PROJECTED} > {LIMIT}) or vector(0)"),
-        Look("short", steps("green", (1, "orange"))),
+        Look("short", steps("green", (1, "red"))),
     ),
     stat(
         "Fastest",
         "The fastest burn rate: 1 uses the whole budget in exactly its period, 2 in half of it.",
         Query(f"max({SPEED})"),
-        Look("none", LIMITS.growth, decimals=2),
+        Look(TIMES, LIMITS.pace, decimals=2),
     ),
     stat(
         "Token budgets exhausted",
         "Active sessions whose token budget is used up.",
         Query(ask.now(platform.TOKEN_BUDGETS_EXHAUSTED)),
-        Look("short", steps("green", (1, "orange"))),
+        Look("short", LIMITS.exhausted),
     ),
     stat(
         "Tokens left",
@@ -71,7 +71,7 @@ money_rows = (
             Column("Spent", SPENT, "currencyUSD", decimals=2),
             Column("Used", USED, "percentunit", LIMITS.budget_used, 0),
             Column("Elapsed", ELAPSED, "percentunit", decimals=0),
-            Column("Burn rate", SPEED, "none", LIMITS.growth, 2),
+            Column("Burn rate", SPEED, TIMES, LIMITS.pace, 2),
             Column("Projected", PROJECTED, "currencyUSD", decimals=2),
             Column("Projected of limit", f"{PROJECTED} / ({LIMIT} > 0)", "percentunit", LIMITS.budget_used, 0),
             Column("Period ends", f"{END} * 1000", "dateTimeFromNow"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.limits import LIMITS
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, states, steps, table, timeseries
 from exporter import telemetry
 from exporter.catalogue import own
@@ -43,13 +42,13 @@ headline = (
         "Last read",
         "How long ago the source was read last, the longest of all sources.",
         Query(f"time() - {ask.now(own.LAST_SUCCESS, how='min')}"),
-        Look("s", steps("green", (120, "orange"), (300, "red")), decimals=0),
+        Look("s", decimals=0),
     ),
     stat(
         "Rows behind",
         "Rows that the sources had beyond those read, at the last poll.",
         Query(ask.now(own.SOURCE_LAG)),
-        Look(COUNT, LIMITS.lag, decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Values rejected",
@@ -91,7 +90,7 @@ reading = (
         "Rows behind",
         "Rows that each source had beyond those read, at the last poll.",
         [Query(ask.now(own.SOURCE_LAG, "source", how="max"), "{{source}}")],
-        Look(COUNT, LIMITS.lag, low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
     timeseries(
         "Age of the newest row",

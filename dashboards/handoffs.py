@@ -21,7 +21,7 @@ headline = (
         "Success",
         "The share of hand-offs that succeeded in the time range, of those whose result is known.",
         Query(ask.success(handoffs.HANDOFFS_TOTAL, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Look("percentunit", LIMITS.handoff_success, decimals=1),
     ),
     stat(
         "Success of tasks",
@@ -82,7 +82,7 @@ rates = (
                 "Success",
                 ask.success(handoffs.HANDOFF_TASK_TYPES, "task_type", over=ask.RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.handoff_success,
                 1,
             ),
         ),
@@ -101,7 +101,7 @@ failures = (
         "Success by model",
         "The share of hand-offs that succeeded, where there were at least five in a step.",
         [Query(ask.success(handoffs.HANDOFFS_TOTAL, "model"), "{{model}}")],
-        Look("percentunit", LIMITS.task_success, high=1),
+        Look("percentunit", LIMITS.handoff_success, high=1),
         limits=True,
     ),
     timeseries(
@@ -153,7 +153,7 @@ confidence = (
             Query(ask.calibration(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
             for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
         ],
-        Look("percentunit", LIMITS.task_success, low=0, high=1, decimals=0),
+        Look("percentunit", LIMITS.handoff_success, low=0, high=1, decimals=0),
     ),
     bars(
         "Confidence",

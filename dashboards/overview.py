@@ -36,13 +36,13 @@ headline = (
         "Today against last week",
         "Spend today over that of the same day last week up to the same time. 100% is alike, 200% is double.",
         Query(ask.share(SPENT_TODAY, f"{SPENT_TODAY[:-1]} offset 1w)")),
-        Look("percentunit", steps("green", (1.5, "orange"), (2, "red")), decimals=0, explains=COST),
+        Look("percentunit", LIMITS.growth, decimals=0, explains=COST),
     ),
     stat(
         "Least budget left",
         "What is left of the tightest budget in its period; below 0 it is overspent.",
         Query(BUDGET_LEFT),
-        Look("percentunit", steps("red", (0.1, "orange"), (0.25, "green")), decimals=0, explains=BUDGETS),
+        Look("percentunit", LIMITS.budget_left, decimals=0, explains=BUDGETS),
     ),
     stat(
         "Firing alerts",

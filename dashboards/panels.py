@@ -27,8 +27,11 @@ Unit = Literal[
     "dateTimeAsIso",
     "dateTimeFromNow",
     "suffix:/h",
+    "suffix:×",
 ]
 PER_HOUR: Unit = "suffix:/h"
+TIMES: Unit = "suffix:×"
+"""As a multiple: 14.4× what would be just right."""
 COUNT: Unit = "locale"
 """Whole things, counted: 14,203 rather than 14 K."""
 

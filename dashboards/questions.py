@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from exporter import promql
-from exporter.promql import Asked
+from exporter.promql import Asked, Expr, Recorded
 from exporter.spec import Histogram
 
 FEW = 5
 """A share or a quantile of fewer events is left out."""
 RATE = "$__rate_interval"
 RANGE = "$__range"
+STEP = "$__interval"
 ALERTS = 'ALERTS{alertstate="firing", alertname=~"Orchestration.+", alertname!="OrchestrationWatchdog"}'
 """Our alerts that fire, without the one that always does."""
 FIRING = f"count({ALERTS})"
@@ -143,9 +144,22 @@ def select(metric: Asked, ends: str = "", **where: str) -> str:
 
     Raises: PromqlError for a label that the metric has not, or a value that a closed label never takes.
     """
-    names = (*promql.TARGET_LABELS, *promql.labels_of(metric))
-    chosen = {name: f"~${name}" for name in names if name in VARIABLES} | where
-    return promql.matching(metric, ends, chosen)
+    return promql.matching(metric, ends, _chosen((*promql.TARGET_LABELS, *promql.labels_of(metric))) | where)
+
+
+def _chosen(names: Iterable[str]) -> dict[str, str]:
+    """Matchers of the dashboard's variables, of those among a metric's labels."""
+    return {name: f"~${name}" for name in names if name in VARIABLES}
+
+
+def recorded(rule: Recorded) -> Expr:
+    """What a rule recorded of the dashboard's sources."""
+    return rule.select(**_chosen(rule.labels))
+
+
+def recorded_over(rule: Recorded, how: str) -> Expr:
+    """What a rule recorded within each step, as one number: its `max`, `min`, `avg`."""
+    return rule.over(how, STEP, **_chosen(rule.labels))
 
 
 VARIABLES = ("job", "instance", "source", "project", "model")

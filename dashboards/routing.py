@@ -22,7 +22,7 @@ headline = (
         "Success",
         "The share of decisions that turned out well, of those whose result is known.",
         Query(ask.success(routing.ROUTING_RESULTS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Look("percentunit", LIMITS.handoff_success, decimals=1),
     ),
     stat(
         "Result known",
@@ -51,7 +51,7 @@ headline = (
         "Errors per call",
         "Errors of model calls over calls in the time range; one call can have several.",
         Query(ask.share(ask.total(models.MODEL_CALL_ERRORS), ask.total(models.MODEL_CALLS), ask.FEW)),
-        Look("percentunit", LIMITS.escalated, decimals=1),
+        Look("percentunit", LIMITS.call_errors, decimals=1),
     ),
 )
 
@@ -74,7 +74,7 @@ decisions = (
         "Success by model",
         "The share of decisions that turned out well, where at least five had a known result in a step.",
         [Query(ask.success(routing.ROUTING_RESULTS, "model"), "{{model}}")],
-        Look("percentunit", LIMITS.task_success, high=1),
+        Look("percentunit", LIMITS.handoff_success, high=1),
         limits=True,
     ),
     timeseries(
@@ -106,7 +106,7 @@ decisions = (
             Query(ask.calibration(routing.ROUTING_RESULT_CONFIDENCE, lower, upper), name)
             for name, lower, upper in ask.bins(routing.ROUTING_RESULT_CONFIDENCE, CONFIDENCE_BINS)
         ],
-        Look("percentunit", LIMITS.task_success, low=0, high=1, decimals=0),
+        Look("percentunit", LIMITS.handoff_success, low=0, high=1, decimals=0),
     ),
     timeseries(
         "Confidence",

@@ -19,7 +19,7 @@ headline = (
         "Success of tool calls",
         "The share of calls that succeeded, of those whose result is known.",
         Query(ask.success(agents.TOOL_CALLS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Look("percentunit", LIMITS.tool_success, decimals=1),
     ).sized(6),
     stat(
         "Hooks",
@@ -31,7 +31,7 @@ headline = (
         "Success of hooks",
         "The share of executions that succeeded, of those whose result is known.",
         Query(ask.success(platform.HOOK_EXECUTIONS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Look("percentunit", LIMITS.hook_success, decimals=1),
     ).sized(6),
 )
 
@@ -78,7 +78,7 @@ tool_tiles = (
                 "Success",
                 ask.success(agents.TOOL_CALLS, "server", "tool", over=ask.RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.tool_success,
                 1,
             ),
             Column("Mean duration", ask.mean(agents.TOOL_DURATION, "server", "tool"), "s", decimals=2),

@@ -40,7 +40,7 @@ numbers = (
         "Least budget left",
         "What is left of the tightest budget in its period; below 0 it is overspent.",
         Query(f"min(1 - {ask.select(money.BUDGET_SPENT)} / {ask.select(money.BUDGET_LIMIT)})"),
-        Look("percentunit", steps("red", (0.1, "orange"), (0.25, "green")), decimals=0),
+        Look("percentunit", LIMITS.budget_left, decimals=0),
     ).sized(6, 6),
     stat(
         "Active sessions",

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from alerting import groups, thresholds
+from alerting.groups import slo
 from dashboards import __main__ as command
 from dashboards import questions as ask
 from dashboards.board import Board, Row, built
 from dashboards.classic import SCHEMA_VERSION
 from dashboards.house import BOARDS
-from dashboards.panels import Look, Query, stat, steps
+from dashboards.limits import LIMITS, falling, rising
+from dashboards.panels import Look, Query, Step, stat, steps
 from dashboards.unshown import UNSHOWN
 from exporter import catalogue, telemetry
 from exporter.catalogue import handoffs, money
@@ -217,6 +220,69 @@ def test_calibration_is_of_bins_and_not_of_bounds() -> None:
 
     assert re.findall(r'le="([\d.]+)"', query) == ["0.9", "0.8"]
     assert " - " in query
+
+
+# ── what alerts know ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_service_levels_are_what_the_alerts_see() -> None:
+    """Every query but the objectives' own asks what a rule records; every level, window and budget is there."""
+    recorded = {rule.name for rule in groups.recorded()}
+    asked = {name for _, t in targets(MADE["orchestration-slo"]) for name, _ in selectors(t["expr"])}
+
+    assert asked == {
+        *(slo.budget_left(level).name for level in slo.LEVELS),
+        *(slo.bad_ratio(level, window).name for level in slo.LEVELS for window in slo.WINDOWS),
+    }
+    assert asked <= recorded
+    objectives = [t["expr"] for _, t in targets(MADE["orchestration-slo"]) if t["expr"].startswith("vector(")]
+    assert objectives == [f"vector({level.objective:g})" for level in slo.LEVELS]
+
+
+def test_red_is_where_an_alert_fires() -> None:
+    """By the alerts' own file, and each orange comes before it: none of the limits is typed again."""
+    shared = thresholds.load()
+    red = {name: max(v for _, v in found if v is not None) for name, found in LIMITS._asdict().items() if _rises(found)}
+    least = {name: found[1][1] for name, found in LIMITS._asdict().items() if not _rises(found)}
+
+    assert red == {
+        "call_errors": shared.handoffs.failure_ratio,
+        "escalated": shared.handoffs.escalated_ratio,
+        "waiting": shared.handoffs.oldest_in_flight_seconds,
+        "subagents": shared.sessions.subagents,
+        "session_cost": shared.sessions.cost_usd,
+        "growth": shared.money.spike,
+        "pace": shared.budgets.faster_than_time,
+        "exhausted": shared.money.exhausted_sessions,
+        "budget_used": 1,
+    }
+    assert least == {
+        "optimisation": pytest.approx(-shared.money.loss_ratio / (1 - shared.money.loss_ratio), abs=1e-6),
+        "task_success": pytest.approx(1 - shared.work.task_failures),
+        "handoff_success": pytest.approx(1 - shared.handoffs.failure_ratio),
+        "agent_success": pytest.approx(1 - shared.work.agent_errors),
+        "tool_success": pytest.approx(1 - shared.work.tool_errors),
+        "hook_success": pytest.approx(1 - shared.work.hook_failures),
+        "freshness": pytest.approx(1 - 3 * (1 - shared.service_levels.freshness.objective)),
+        "budget_left": 0,
+        "error_budget": 0,
+    }
+
+
+def _rises(found: tuple[Step, ...]) -> bool:
+    """Whether more is worse."""
+    assert len(found) == 3
+    return found[0] == ("green", None)
+
+
+def test_a_warning_comes_before_the_alert() -> None:
+    """From either side."""
+    assert rising(10) == (("green", None), ("orange", 5), ("red", 10))
+    assert falling(0.5) == (("red", None), ("orange", 0.5), ("green", 0.75))
+    with pytest.raises(ValueError, match="must increase"):
+        rising(10, early=11)
+    with pytest.raises(ValueError, match="must increase"):
+        falling(10, early=9)
 
 
 # ── layout ───────────────────────────────────────────────────────────────────────────────────────────────────
