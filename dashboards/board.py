@@ -11,8 +11,10 @@ from grafanalib import core as grafana
 
 from dashboards.classic import classic
 from dashboards.panels import DATASOURCE, RESOLUTION, Tile
-from dashboards.questions import ALERTS, without_variables
+from dashboards.process import STARTED
+from dashboards.questions import ALERTS, ask, some
 from exporter.catalogue import handoffs, own, sessions
+from exporter.promql import Expr
 
 COLUMNS = 24
 PROVISIONED = "prometheus"
@@ -55,7 +57,7 @@ class Board:
 
     def title_of(self, tile: Tile) -> str:
         """A panel's title, which says so where a project may be chosen and its metrics have none."""
-        asked = " ".join(query.expr for query in tile.queries)
+        asked = " ".join(str(query.expr) for query in tile.queries)
         chosen = self.variables and "project" in self.filters and "$source" in asked
         return f"{tile.title} (all projects)" if chosen and "$project" not in asked else tile.title
 
@@ -92,8 +94,6 @@ def _fixed(made: dict[str, Any]) -> dict[str, Any]:
         for asked in (panel, *panel.get("targets", [])):
             if "datasource" in asked:
                 asked["datasource"] = {"type": "prometheus", "uid": PROVISIONED}
-            if "expr" in asked:
-                asked["expr"] = without_variables(asked["expr"])
         if panel.get("interval") == RESOLUTION:
             panel["interval"] = "1h"
     return made
@@ -157,19 +157,16 @@ def _label(name: str, label: str, query: str, every: str) -> grafana.Template:
 
 
 def _variables(board: Board) -> list[grafana.Template]:
-    up = own.UP.name
-    where = 'job=~"$job", instance=~"$instance", source=~"$source"'
+    served = ("job", "instance", "source")
     by_label = {
-        "project": _label(
-            "project", "Project", f"label_values({sessions.SESSIONS_STARTED.name}{{{where}}}, project)", ".*"
-        ),
-        "model": _label("model", "Model", f"label_values({handoffs.HANDOFFS_TOTAL.name}{{{where}}}, model)", ".*"),
+        "project": _label("project", "Project", ask.values(sessions.SESSIONS_STARTED, "project", served), ".*"),
+        "model": _label("model", "Model", ask.values(handoffs.HANDOFFS_TOTAL, "model", served), ".*"),
     }
     return [
         _datasource(),
-        _label("job", "Job", f"label_values({up}, job)", ".+"),
-        _label("instance", "Instance", f'label_values({up}{{job=~"$job"}}, instance)', ".+"),
-        _label("source", "Source", f'label_values({up}{{job=~"$job", instance=~"$instance"}}, source)', ".+"),
+        _label("job", "Job", ask.values(own.UP, "job", ()), ".+"),
+        _label("instance", "Instance", ask.values(own.UP, "instance", served[:1]), ".+"),
+        _label("source", "Source", ask.values(own.UP, "source", served[:2]), ".+"),
         *(by_label[name] for name in board.filters),
         grafana.Template(
             name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
@@ -184,14 +181,14 @@ def _siblings() -> grafana.DashboardLink:
     )
 
 
-def _annotation(name: str, kind: str, expr: str, title: str, text: str) -> dict[str, Any]:
+def _annotation(name: str, kind: str, expr: Expr, title: str, text: str) -> dict[str, Any]:
     return {
         "name": name,
         "enable": True,
         "hide": False,
         "iconColor": EVENT_COLOURS[kind],
         "datasource": DATASOURCE,
-        "expr": expr,
+        "expr": str(expr),
         "step": "60s",
         "titleFormat": title,
         "textFormat": text,
@@ -201,7 +198,6 @@ def _annotation(name: str, kind: str, expr: str, title: str, text: str) -> dict[
 
 
 def _annotations() -> list[dict[str, Any]]:
-    where = 'job=~"$job", instance=~"$instance"'
     return [
         {
             "builtIn": 1,
@@ -215,14 +211,14 @@ def _annotations() -> list[dict[str, Any]]:
         _annotation(
             "Exporter restarts",
             "restart",
-            f"changes(process_start_time_seconds{{{where}}}[5m]) > 0",
+            some(ask.changes(STARTED, "5m")),
             "Exporter restarted",
             "{{instance}}",
         ),
         _annotation(
             "Source rewinds",
             "rewind",
-            f'changes({own.SOURCE_REWINDS.name}{{{where}, source=~"$source"}}[5m]) > 0',
+            some(ask.changes(own.SOURCE_REWINDS, "5m")),
             "The source's past changed",
             "{{source}}: restored or replaced, read again from where it changed",
         ),

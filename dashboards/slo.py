@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from alerting.groups import slo
 from alerting.groups.slo import Level
-from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS, SHARED, rising
 from dashboards.panels import TIMES, Look, Query, Tile, stat, timeseries
-from exporter.promql import binary
+from dashboards.questions import ask
+from exporter.promql import binary, vector
 
 _WITHIN = SHARED.service_levels.handoff_latency.within_seconds
 
@@ -57,7 +57,7 @@ def _target(each: Objective) -> Tile:
     return stat(
         f"{each.name}: objective",
         f"The share of {each.good} over 30 days that is aimed for.",
-        Query(f"vector({each.level.objective:g})"),
+        Query(vector(each.level.objective)),
         Look("percentunit", decimals=1),
     ).sized(6)
 
@@ -67,7 +67,7 @@ def _left(each: Objective) -> Tile:
         f"{each.name}: error budget left",
         "What is left of what the objective allows to be bad in 30 days, of the source with the least; below 0 it is "
         f"missed. {each.note}",
-        Query(str(ask.recorded(slo.budget_left(each.level)).aggregate("min"))),
+        Query(ask.recorded(slo.budget_left(each.level)).aggregate("min")),
         Look("percentunit", LIMITS.error_budget, decimals=0, explains=each.explains),
     ).sized(6)
 
@@ -76,7 +76,7 @@ def _course(each: Objective) -> Tile:
     return timeseries(
         f"{each.name}: error budget",
         f"How what is left of the 30 days' error budget moves, by source. {each.note}",
-        [Query(str(ask.recorded(slo.budget_left(each.level))), "{{source}}")],
+        [Query(ask.recorded(slo.budget_left(each.level)), "{{source}}")],
         Look("percentunit", LIMITS.error_budget, high=1, decimals=0),
         limits=True,
     ).sized(12, 8)
@@ -99,13 +99,13 @@ def _burns(each: Objective) -> Iterator[Tile]:
 def _burn(level: Level, window: str) -> Query:
     """How fast the budget burns over a window, by source; the most of each step, within which a short burn may end."""
     most = ask.recorded_over(slo.bad_ratio(level, window), "max")
-    return Query(str(binary(most, "/", level.budget)), f"{window} {{{{source}}}}")
+    return Query(binary(most, "/", level.budget), f"{window} {{{{source}}}}")
 
 
 FRESH = timeseries(
     "Freshness of the last day",
     "The share of the last day in which what the exporter served was current, by source.",
-    [Query(str(binary(1, "-", ask.recorded(slo.bad_ratio(slo.FRESHNESS, "1d")))), "{{source}}")],
+    [Query(binary(1, "-", ask.recorded(slo.bad_ratio(slo.FRESHNESS, "1d"))), "{{source}}")],
     Look("percentunit", LIMITS.freshness, high=1, decimals=1),
     limits=True,
 ).sized(24, 7)

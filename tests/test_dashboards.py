@@ -14,15 +14,16 @@ import pytest
 from alerting import groups, thresholds
 from alerting.groups import slo
 from dashboards import __main__ as command
-from dashboards import questions as ask
 from dashboards.board import Board, Row, built
 from dashboards.classic import SCHEMA_VERSION
 from dashboards.house import BOARDS
 from dashboards.limits import LIMITS, falling, rising
 from dashboards.panels import Look, Query, Step, stat, steps
+from dashboards.questions import ask, bins, everywhere
 from dashboards.unshown import UNSHOWN
 from exporter import catalogue, telemetry
 from exporter.catalogue import handoffs, money
+from exporter.promql import vector
 from tests.dashboardlint import panels, selectors, targets
 from tools.generated import differences
 
@@ -211,15 +212,24 @@ def test_a_query_cannot_ask_for_a_label_that_the_metric_has_not() -> None:
     with pytest.raises(ValueError, match="has no label agent"):
         ask.total(money.COST, "agent")
     with pytest.raises(ValueError, match=r"no bucket for \[0.55\]"):
-        ask.bins(handoffs.HANDOFF_CONFIDENCE, (0.5, 0.55))
+        bins(handoffs.HANDOFF_CONFIDENCE, (0.5, 0.55))
+
+
+def test_a_ledger_is_not_added_up_over_periods() -> None:
+    """A row for each period is; and what is asked of everywhere has no variable."""
+    with pytest.raises(ValueError, match="needs one period"):
+        ask.now(money.LEDGER_COST, "project")
+
+    assert str(ask.now(money.LEDGER_COST, "period", period="~day|week")).startswith("sum by (period) (")
+    assert "$" not in str(everywhere.now(money.LEDGER_COST, period="day"))
 
 
 def test_calibration_is_of_bins_and_not_of_bounds() -> None:
     """Buckets are cumulative: what lies between two bounds is their difference."""
     query = ask.in_bin(handoffs.HANDOFF_CONFIDENCE, 0.8, 0.9)
 
-    assert re.findall(r'le="([\d.]+)"', query) == ["0.9", "0.8"]
-    assert " - " in query
+    assert re.findall(r'le="([\d.]+)"', str(query)) == ["0.9", "0.8"]
+    assert " - " in str(query)
 
 
 # ── what alerts know ─────────────────────────────────────────────────────────────────────────────────────────
@@ -289,7 +299,7 @@ def test_a_warning_comes_before_the_alert() -> None:
 
 
 def _board(*sizes: tuple[int, int]) -> Board:
-    tiles = [stat("A", "B.", Query("up"), Look()).sized(*size) for size in sizes]
+    tiles = [stat("A", "B.", Query(vector(1)), Look()).sized(*size) for size in sizes]
     return Board("x", "Y", "Z", "About.", (Row("R", tiles),))
 
 

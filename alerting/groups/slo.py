@@ -161,11 +161,7 @@ def _alerts(level: Level) -> tuple[Alert, Alert]:
 LEVELS: tuple[Level, ...] = (*EVENT_LEVELS, FRESHNESS)
 SPENT = Alert(
     name="OrchestrationErrorBudgetSpent",
-    expr=Expr(
-        " or ".join(
-            f'label_replace({budget_left(level).select()}, "level", "{level.noun}", "", "") < 0' for level in LEVELS
-        )
-    ),
+    expr=Expr(" or ".join(f"{budget_left(level).select().labelled('level', level.noun)} < 0" for level in LEVELS)),
     for_="1h",
     severity="info",
     group="service-levels",
