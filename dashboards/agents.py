@@ -132,8 +132,7 @@ who = (
         agents.SUBAGENT_SPAWNS,
         "parent",
         "agent",
-        Look("short"),
-    ),
+    ).sized(12, 26),
     table(
         "Agents",
         "Each agent in the time range: how often it was invoked, how well that went where it was recorded, how long it "
@@ -152,13 +151,13 @@ who = (
             Column("Cost", ask.total(agents.SUBAGENT_COST, "agent"), "currencyUSD", decimals=2),
         ),
         Look(),
-    ).sized(12, 16),
+    ).sized(12, 13),
     bars(
         "Errors",
         "Failed tasks in the time range, by type of error.",
         [Query(some(ask.total(tasks.TASK_ERRORS, "error_type")), "{{error_type}}")],
         Look(COUNT, low=0, decimals=0),
-    ).sized(24, 7),
+    ).sized(12, 13),
 )
 
 AGENTS = Board(

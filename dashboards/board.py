@@ -26,7 +26,7 @@ EVENT_COLOURS = {"restart": "blue", "rewind": "orange", "alert": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A heading and the panels under it, side by side as long as they fit."""
+    """A heading and the panels under it, each at the highest place that is free, from the left."""
 
     title: str
     tiles: Sequence[Tile]
@@ -65,7 +65,7 @@ class Board:
 def built(board: Board) -> dict[str, Any]:
     """Return the dashboard as Grafana's classic JSON.
 
-    Raises: ValueError if a row is wider than the grid, or its panels leave a gap at its right end.
+    Raises: ValueError if a panel does not fit beside or under those before it, or a row does not end evenly.
     """
     made = classic(
         grafana.Dashboard(
@@ -100,7 +100,7 @@ def _fixed(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(board: Board) -> list[Any]:
-    """Every panel with its id and its place: rows of tiles, each as high as its highest, filling the width."""
+    """Every panel with its id and its place: each row's tiles from the left and the top, filling the width."""
     made: list[Any] = []
     top = 0
     for row in board.rows:
@@ -108,34 +108,21 @@ def _placed(board: Board) -> list[Any]:
             title=row.title, id=len(made) + 1, gridPos=grafana.GridPos(h=1, w=COLUMNS, x=0, y=top)
         )
         made.append(heading)
-        top += 1
-        for line in _lines(row):
-            left = 0
-            for tile in line:
-                panel = copy.copy(tile.panel)
-                panel.id, panel.title = len(made) + 1, board.title_of(tile)
-                panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=top)
-                made.append(panel)
-                left += tile.width
-            top += max(tile.height for tile in line)
+        ends = [top + 1] * COLUMNS
+        for tile in row.tiles:
+            left = ends.index(min(ends))
+            right, at = left + tile.width, ends[left]
+            if right > COLUMNS or any(end != at for end in ends[left:right]):
+                raise ValueError(f"row {row.title!r} has no room for {tile.title!r}, {tile.width} wide, at {left}")
+            panel = copy.copy(tile.panel)
+            panel.id, panel.title = len(made) + 1, board.title_of(tile)
+            panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=at)
+            made.append(panel)
+            ends[left:right] = [at + tile.height] * tile.width
+        if len({*ends}) != 1:
+            raise ValueError(f"row {row.title!r} does not end evenly at {row.tiles[-1].title!r}")
+        top = ends[0]
     return made
-
-
-def _lines(row: Row) -> list[list[Tile]]:
-    """The row's tiles as they stand side by side."""
-    lines: list[list[Tile]] = []
-    for tile in row.tiles:
-        if not lines or sum(each.width for each in lines[-1]) == COLUMNS:
-            lines.append([])
-        lines[-1].append(tile)
-        if sum(each.width for each in lines[-1]) > COLUMNS:
-            raise ValueError(f"row {row.title!r} is wider than {COLUMNS} at {tile.title!r}")
-    for line in lines:
-        if (width := sum(tile.width for tile in line)) != COLUMNS:
-            raise ValueError(f"row {row.title!r} is {width} wide at {line[-1].title!r}, and must be {COLUMNS}")
-        if len({tile.height for tile in line}) != 1:
-            raise ValueError(f"row {row.title!r} has panels of several heights beside {line[0].title!r}")
-    return lines
 
 
 def _datasource() -> grafana.Template:

@@ -7,7 +7,7 @@ from dashboards.questions import ask
 from exporter.promql import Asked, Expr, binary
 
 
-def graph(title: str, question: str, metric: Asked, source: str, target: str, look: Look) -> Tile:
+def graph(title: str, question: str, metric: Asked, source: str, target: str) -> Tile:
     """The events of a counter over the dashboard's range as arrows from one label's values to another's.
 
     Raises: PromqlError for a label that the metric has not.
@@ -17,45 +17,31 @@ def graph(title: str, question: str, metric: Asked, source: str, target: str, lo
         Query(_nodes(edges, source, target), instant=True, ref="nodes"),
         Query(_links(edges, source, target), instant=True, ref="edges"),
     ]
+    options = {"zoomMode": "cooperative", "nodes": {}, "edges": {}}
     panel = Shaped(
         "nodeGraph",
-        {
-            "fieldConfig": {"defaults": {}, "overrides": []},
-            "options": {
-                "zoomMode": "cooperative",
-                "nodes": {"mainStatUnit": look.unit},
-                "edges": {"mainStatUnit": look.unit},
-            },
-        },
+        {"fieldConfig": {"defaults": {}, "overrides": []}, "options": options},
         targets=targets(queries, "table"),
-        transformations=[
-            {
-                # a field that is renamed is only shown under another name, and the panel asks for its own
-                "id": "calculateField",
-                "options": {
-                    "mode": "reduceRow",
-                    "reduce": {"reducer": "sum"},
-                    "alias": "mainstat",
-                    "replaceFields": False,
-                },
-            }
-        ],
     )
-    return as_tile(panel, title, question, look, (12, 16), queries)
+    return as_tile(panel, title, question, Look(), (12, 22), queries)
 
 
 def _nodes(edges: Expr, source: str, target: str) -> Expr:
     """Every source and target of the edges, with what reached it."""
     reached = edges.copied(target, "id").sum("id")
     reaching = binary(0, "*", edges.copied(source, "id")).sum("id")
-    return binary(reached, "or", reaching).copied("id", "title")
+    return _named(binary(reached, "or", reaching).copied("id", "title"), "id", "title")
 
 
 def _links(edges: Expr, source: str, target: str) -> Expr:
     """The edges, named by their ends."""
-    return (
-        edges.copied(source, "source")
-        .copied(target, "target")
-        .joined("id", " → ", "source", "target")
-        .sum("id", "source", "target")
-    )
+    ends = edges.copied(source, "source").copied(target, "target").joined("id", " → ", "source", "target")
+    return _named(ends, "id", "source", "target")
+
+
+def _named(events: Expr, *by: str) -> Expr:
+    """The same with its number as a label, too: the panel takes numbers of a field called `mainstat` only.
+
+    A transformation that renames Prometheus's `Value` changes how it is shown, and not what it is called.
+    """
+    return events.sum(*by).rounded().count_values("mainstat", *by)

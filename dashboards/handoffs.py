@@ -72,7 +72,6 @@ rates = (
         handoffs.HANDOFF_ROUTES,
         "source_model",
         "model",
-        Look("short"),
     ),
     table(
         "Types of task",
@@ -89,7 +88,13 @@ rates = (
             ),
         ),
         Look(),
-    ).sized(12, 16),
+    ).sized(12, 11),
+    timeseries(
+        "In flight",
+        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
+        [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
+        Look(COUNT, low=0, decimals=0),
+    ).sized(12, 11),
 )
 
 failures = (
@@ -112,13 +117,7 @@ failures = (
         "not be reached (unavailable).",
         [Query(ask.per_hour(handoffs.HANDOFF_ESCALATIONS, "reason"), "{{reason}}")],
         Look(PER_HOUR, low=0),
-    ),
-    timeseries(
-        "In flight",
-        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
-        [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
-        Look(COUNT, low=0, decimals=0),
-    ),
+    ).sized(24, 8),
 )
 
 durations = (

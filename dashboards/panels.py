@@ -255,7 +255,7 @@ def timeseries(
         # stacked areas have no edge: one that is 0 would be drawn over the edge of that below it
         fillOpacity=70 if stacked else 60 if style == "bars" else 0,
         lineWidth=0 if stacked else 1 if style == "bars" else 2,
-        showPoints="auto",
+        showPoints="never" if stacked else "auto",
         pointSize=4,
         # a ratio that has no events in one step is absent: lines go on over a few steps without
         spanNulls=False,

@@ -74,6 +74,15 @@ class Expr:
         """The ``count`` series with the highest values."""
         return Expr(f"topk({count:d}, {self.text})")
 
+    def rounded(self) -> Expr:
+        """The nearest whole numbers: an increase is extrapolated, and hardly ever whole."""
+        return Expr(f"round({self.text})")
+
+    def count_values(self, label: str, *by: str) -> Expr:
+        """How many series have each value, which becomes a label; by some other labels."""
+        names = f" by ({', '.join(by)}) " if by else ""
+        return Expr(f'count_values{names}("{label}", {self.text})')
+
     def labelled(self, name: str, value: str) -> Expr:
         """The same with a label of that value, which it had not."""
         return Expr(f'label_replace({self.text}, "{name}", "{value}", "", "")')

@@ -306,15 +306,23 @@ def _board(*sizes: tuple[int, int]) -> Board:
 @pytest.mark.parametrize(
     "sizes, message",
     [
-        ([(12, 4), (16, 4)], "wider than 24"),
-        ([(12, 4), (8, 4)], "is 20 wide"),
-        ([(12, 4), (12, 5)], "several heights"),
+        ([(12, 4), (16, 4)], "no room for 'A', 16 wide, at 12"),
+        ([(12, 4), (8, 4)], "does not end evenly"),
+        ([(12, 4), (12, 5)], "does not end evenly"),
+        ([(12, 4), (12, 5), (24, 1)], "no room for 'A', 24 wide, at 0"),
     ],
 )
 def test_a_row_that_does_not_fill_the_grid_is_refused(sizes: list[tuple[int, int]], message: str) -> None:
     """Too wide, too narrow, uneven."""
     with pytest.raises(ValueError, match=message):
         built(_board(*sizes))
+
+
+def test_panels_are_stacked_beside_a_high_one() -> None:
+    """From the left, at the highest place that is free."""
+    places = [panel["gridPos"] for panel in panels(built(_board((12, 8), (12, 4), (12, 4), (24, 2))))]
+
+    assert [(place["x"], place["y"], place["h"]) for place in places] == [(0, 1, 8), (12, 1, 4), (12, 5, 4), (0, 9, 2)]
 
 
 def test_thresholds_increase() -> None:

@@ -50,6 +50,10 @@ def test_labels_are_added_copied_and_joined() -> None:
     assert str(select(own.UP).value().joined("id", "-", "job", "source")) == (
         'label_join(orchestration_up, "id", "-", "job", "source")'
     )
+    assert str(select(own.UP).value().rounded().count_values("number", "job")) == (
+        'count_values by (job) ("number", round(orchestration_up))'
+    )
+    assert str(select(own.UP).value().count_values("number")) == 'count_values("number", orchestration_up)'
     assert str(binary(select(own.UP).value(), "or", vector(0)).top(3)) == "topk(3, orchestration_up or vector(0))"
 
 
