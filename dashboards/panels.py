@@ -200,7 +200,10 @@ def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = F
         format=look.unit,
         thresholds=[],
         noValue="–",
-        extraJson={"fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "thresholds"}}}},
+        extraJson={
+            "fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "thresholds"}}},
+            "options": {"showPercentChange": False, "percentChangeColorMode": "standard", "wideLayout": True},
+        },
     )
     return as_tile(panel, title, question, look, (8, 3), [asked])
 
@@ -309,14 +312,17 @@ def table(
         "table",
         {
             "fieldConfig": {
-                "defaults": {**_defaults(look), "custom": {"align": "auto", "cellOptions": {"type": "auto"}}},
+                "defaults": {
+                    **_defaults(look),
+                    "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
+                },
                 "overrides": [_column(column) for column in columns],
             },
             "options": {
+                "frameIndex": 0,
                 "showHeader": True,
                 "cellHeight": "sm",
                 "sortBy": [{"displayName": first, "desc": True}],
-                "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
             },
         },
         targets=targets(queries, "table"),
@@ -369,6 +375,7 @@ def heatmap(title: str, question: str, query: Query, look: Look) -> Tile:
                 "filterValues": {"le": 1e-9},
                 "legend": {"show": True},
                 "rowsFrame": {"layout": "auto"},
+                "showValue": "never",
                 "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
                 "yAxis": {"axisPlacement": "left", "reverse": False, "unit": look.unit},
             },
@@ -396,6 +403,7 @@ def bars(title: str, question: str, queries: Sequence[Query], look: Look) -> Til
                 "valueMode": "color",
                 "namePlacement": "auto",
                 "sizing": "auto",
+                "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
                 "text": {"titleSize": 14, "valueSize": 18},
                 "minVizWidth": 8,
                 "minVizHeight": 16,
@@ -417,7 +425,7 @@ def states(title: str, question: str, query: Query, look: Look) -> Tile:
         tooltipMode="single",
         extraJson={
             "fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "palette-classic"}}},
-            "options": {"legend": {"showLegend": True}, "tooltip": {"sort": "none"}},
+            "options": {"legend": {"showLegend": True, "calcs": []}, "tooltip": {"sort": "none"}},
         },
     )
     return as_tile(panel, title, question, look, (24, 5), [query])
