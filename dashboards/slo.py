@@ -106,7 +106,7 @@ FRESH = timeseries(
     "Freshness of the last day",
     "The share of the last day in which what the exporter served was current, by source.",
     [Query(binary(1, "-", ask.recorded(slo.bad_ratio(slo.FRESHNESS, "1d"))), "{{source}}")],
-    Look("percentunit", LIMITS.freshness, high=1, decimals=1),
+    Look("percentunit", LIMITS.freshness, low=0.9, high=1, decimals=1),
     limits=True,
 ).sized(24, 7)
 
