@@ -75,8 +75,8 @@ money_rows = (
             Column("Elapsed", ELAPSED, "percentunit", decimals=0),
             Column("Burn rate", SPEED, TIMES, LIMITS.pace, 2),
             Column("Projected", PROJECTED, "currencyUSD", decimals=2),
-            Column("Projected of limit", share(PROJECTED, LIMIT), "percentunit", LIMITS.budget_used, 0),
-            Column("Period ends", as_date(END), "dateTimeFromNow"),
+            Column("Of limit", share(PROJECTED, LIMIT), "percentunit", LIMITS.budget_used, 0),
+            Column("Ends", as_date(END), "dateTimeFromNow"),
             Column("Runs out", as_date(RUNS_OUT), "dateTimeFromNow"),
         ),
         Look(),
@@ -86,14 +86,14 @@ money_rows = (
         "Used",
         "What is used of each budget in its period. Above 100% it is overspent.",
         [Query(USED, "{{budget}}")],
-        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+        Look("percentunit", LIMITS.budget_used, low=0, high=1, decimals=0),
     ),
     bars(
         "Projected at the end of the period",
         "Where each budget will stand, if each hour left costs what that hour of the week did on average over the last "
         "four weeks. Above 100% it will not last.",
         [Query(share(PROJECTED, LIMIT), "{{budget}}")],
-        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+        Look("percentunit", LIMITS.budget_used, low=0, high=1, decimals=0),
     ),
     timeseries(
         "Used against elapsed",

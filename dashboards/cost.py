@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.board import Board, Row
-from dashboards.limits import LIMITS
+from dashboards.limits import LIMITS, SHARED
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
 from dashboards.questions import RATE, ask, savings_rate, share, some
 from exporter.catalogue import agents, handoffs, money, platform, tasks
@@ -176,7 +176,7 @@ periods = (
             )
             for period in ("day", "week", "month")
         ],
-        Look("percentunit", LIMITS.growth, low=0, decimals=0),
+        Look("percentunit", LIMITS.growth, low=0, high=SHARED.money.spike, decimals=0),
     ),
     timeseries(
         "Spend of the day so far",

@@ -314,7 +314,7 @@ def table(
             "fieldConfig": {
                 "defaults": {
                     **_defaults(look),
-                    "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
+                    "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 70},
                 },
                 "overrides": [_column(column) for column in columns],
             },

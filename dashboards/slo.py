@@ -64,7 +64,7 @@ def _target(each: Objective) -> Tile:
 
 def _left(each: Objective) -> Tile:
     return stat(
-        f"{each.name}: error budget left",
+        f"{each.name}: budget left",
         "What is left of what the objective allows to be bad in 30 days, of the source with the least; below 0 it is "
         f"missed. {each.note}",
         Query(ask.recorded(slo.budget_left(each.level)).aggregate("min")),
