@@ -12,7 +12,7 @@ from grafanalib import core as grafana
 from dashboards.classic import classic
 from dashboards.panels import DATASOURCE, RESOLUTION, Tile
 from dashboards.process import STARTED
-from dashboards.questions import ALERTS, ask, some
+from dashboards.questions import BEGUN, ask, some
 from exporter.catalogue import handoffs, own, sessions
 from exporter.promql import Expr
 
@@ -212,7 +212,7 @@ def _annotations() -> list[dict[str, Any]]:
         _annotation(
             "Firing alerts",
             "alert",
-            ALERTS,
+            BEGUN,
             "{{alertname}}",
             "{{severity}}",
         ),

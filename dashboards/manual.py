@@ -17,7 +17,7 @@ where its metrics have them (a panel whose metric has not says "all projects" in
 shortest step that is drawn (events of a platform are minutes apart: over five minutes a rate is spikes, over an hour
 it is a rate); and a filter for other labels, such as `tenant`. **Dashboards**, on the right, leads to the others,
 with time and variables kept. Vertical marks are restarts of the exporter (blue), rewinds of a source (orange) and
-firing alerts (red). Shares and quantiles of fewer than five events are left out, for they say nothing.
+alerts that begin to fire (red). Shares and quantiles of fewer than five events are left out, for they say nothing.
 """
 
 

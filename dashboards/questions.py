@@ -170,14 +170,16 @@ def bins(histogram: Histogram, bounds: Sequence[float]) -> list[tuple[str, float
     ]
 
 
-def _firing(**where: str) -> Expr:
-    return promql.select(foreign.FIRING, "", alertstate="firing", **where).value()
+def _firing(name: str, offset: str = "") -> Expr:
+    return promql.select(foreign.FIRING, "", alertstate="firing", alertname=name).value(offset)
 
 
-ALERTS = binary(_firing(alertname="~Orchestration.+"), "unless", _firing(alertname="OrchestrationWatchdog"))
+_ALERTS = binary(_firing("~Orchestration.+"), "unless", _firing("OrchestrationWatchdog"))
 """Our alerts that fire, without the one that always does; Prometheus's own series, without job and instance."""
-FIRING = or_none(ALERTS.aggregate("count"))
+FIRING = or_none(_ALERTS.aggregate("count"))
 """How many alerts of ours fire."""
+BEGUN = binary(_ALERTS, "unless", _firing("~Orchestration.+", "5m"))
+"""Those that began to fire within five minutes: a mark each, where all that fire would shade whole days."""
 
 
 def _summed(metric: Asked, expr: Expr, by: Sequence[str], part: Part = "", how: str = "sum") -> Expr:
