@@ -42,6 +42,8 @@ class Board:
     about: str
     rows: Sequence[Row]
     since: str = "now-24h"
+    step: str = RESOLUTION
+    """The shortest step that is drawn, where it is not to be chosen."""
     variables: bool = True
     filters: Sequence[str] = field(default=("project", "model"))
 
@@ -89,13 +91,11 @@ def built(board: Board) -> dict[str, Any]:
 
 
 def _fixed(made: dict[str, Any]) -> dict[str, Any]:
-    """A dashboard without variables: every source of the house's own data source, by the hour."""
+    """A dashboard without variables: every source of the house's own data source."""
     for panel in made["panels"]:
         for asked in (panel, *panel.get("targets", [])):
             if "datasource" in asked:
                 asked["datasource"] = {"type": "prometheus", "uid": PROVISIONED}
-        if panel.get("interval") == RESOLUTION:
-            panel["interval"] = "1h"
     return made
 
 
@@ -117,6 +117,7 @@ def _placed(board: Board) -> list[Any]:
             panel = copy.copy(tile.panel)
             panel.id, panel.title = len(made) + 1, board.title_of(tile)
             panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=at)
+            panel.interval = board.step if panel.interval == RESOLUTION else panel.interval
             made.append(panel)
             ends[left:right] = [at + tile.height] * tile.width
         if len({*ends}) != 1:
@@ -143,6 +144,12 @@ def _label(name: str, label: str, query: str, every: str) -> grafana.Template:
     )
 
 
+def _resolution() -> grafana.Template:
+    return grafana.Template(
+        name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
+    )
+
+
 def _variables(board: Board) -> list[grafana.Template]:
     served = ("job", "instance", "source")
     by_label = {
@@ -155,9 +162,7 @@ def _variables(board: Board) -> list[grafana.Template]:
         _label("instance", "Instance", ask.values(own.UP, "instance", served[:1]), ".+"),
         _label("source", "Source", ask.values(own.UP, "source", served[:2]), ".+"),
         *(by_label[name] for name in board.filters),
-        grafana.Template(
-            name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
-        ),
+        *([_resolution()] if board.step == RESOLUTION else []),
         grafana.Template(name="filters", label="Other labels", type="adhoc", query="", dataSource=DATASOURCE),
     ]
 

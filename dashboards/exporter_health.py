@@ -233,5 +233,6 @@ EXPORTER = Board(
         Row("What is not as it should be", troubles),
         Row("The process", process),
     ),
+    step="5m",  # polls and scrapes are seconds apart, and a new exporter is to be seen at once
     filters=(),
 )

@@ -188,9 +188,15 @@ def as_tile(panel: Any, title: str, question: str, look: Look, size: tuple[int, 
     return Tile(panel, title, question, width, height, tuple(queries), look.explains, look.quiet)
 
 
+_NOTHING = {"type": "special", "options": {"match": "null", "result": {"text": "–", "color": "text"}}}
+"""What is not there has no colour: it would have that of the least of values, which may be red."""
+
+
 def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = False) -> Tile:
     """One number; with ``trend`` its course behind it."""
     asked = query if trend else replace(query, instant=True)
+    fields = _defaults(look)
+    fields["mappings"].append(_NOTHING)
     panel = grafana.Stat(
         targets=targets([asked], "time_series"),
         reduceCalc="lastNotNull",
@@ -201,7 +207,7 @@ def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = F
         thresholds=[],
         noValue="–",
         extraJson={
-            "fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "thresholds"}}},
+            "fieldConfig": {"defaults": {**fields, "color": {"mode": "thresholds"}}},
             "options": {"showPercentChange": False, "percentChangeColorMode": "standard", "wideLayout": True},
         },
     )

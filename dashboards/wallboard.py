@@ -99,5 +99,6 @@ WALLBOARD = Board(
     "The state of the platform for a screen on the wall: no variables, so that it can run in kiosk mode and be shared "
     "in public. It adds up all sources that its data source has.",
     (Row("Now", numbers), Row("The last day", course)),
+    step="1h",
     variables=False,
 )

@@ -170,6 +170,16 @@ def test_the_wallboard_has_no_variable() -> None:
     assert MADE["orchestration-wallboard"]["templating"]["list"] == []
 
 
+@pytest.mark.parametrize("uid", MADE)
+def test_a_resolution_can_be_chosen_or_is_fixed(uid: str) -> None:
+    """The exporter's own panels are drawn by five minutes, the wallboard by the hour, all others as is chosen."""
+    made = MADE[uid]
+    chosen = {"orchestration-exporter": "5m", "orchestration-wallboard": "1h"}.get(uid, "$resolution")
+
+    assert {panel["interval"] for panel in panels(made) if panel["type"] == "timeseries"} == {chosen}
+    assert any(each["name"] == "resolution" for each in made["templating"]["list"]) is (chosen == "$resolution")
+
+
 def test_a_panel_without_its_models_or_projects_says_so() -> None:
     """Where a dashboard can be narrowed to a project that a panel's metrics do not have, the panel says so."""
     unsaid = []
