@@ -30,11 +30,11 @@ from exporter.telemetry import DECLARATIONS
 from tests.dashboardlint import filled as with_variables
 from tests.dashboardlint import panels, selectors, targets
 from tests.history import Asked, History, make
-from tests.months import JOB, RULES, newest, record, shipped
+from tests.months import JOB, RULES, record, shipped
 from tests.processes import Demo, Serving
-from tests.realtools import Prometheus, Tools
+from tests.realtools import Missing, Prometheus, Tools, cannot_run, wanted_prometheus
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 DAYS, SHOWN_DAYS = 40.0, 15.0
@@ -96,23 +96,26 @@ def range_of(made: Mapping[str, Any]) -> float:
     return int(match[1]) * {"h": HOUR_S, "d": DAY_S}[match[2]]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def watched(tmp_path_factory: pytest.TempPathFactory, prometheus_tools: Tools) -> AsyncIterator[Watched | None]:
-    """The platform lives on, two hundred times as fast, and is scraped; by the newest Prometheus only.
+@pytest.fixture(scope="module", params=wanted_prometheus()[-1:], ids=str)
+def newest_tools(request: pytest.FixtureRequest) -> Tools:
+    """The newest Prometheus, for the past takes a minute to make; that each parses each query is shown apart."""
+    if isinstance(request.param, Missing):
+        cannot_run(request.param)
+    assert isinstance(request.param, Tools)
+    return request.param
 
-    The past takes a minute to make. That each version can parse each query, tests/test_dashboards_lint.py shows.
-    """
-    if prometheus_tools != newest():
-        yield None
-        return
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def watched(tmp_path_factory: pytest.TempPathFactory, newest_tools: Tools) -> AsyncIterator[Watched]:
+    """The platform lives on, two hundred times as fast, and is scraped."""
     folder = tmp_path_factory.mktemp("platform")
     end = time.time() // 300 * 300
     asked = Asked(
         days=DAYS, shown_days=SHOWN_DAYS, step_s=SAMPLE_S, end=end, past=PAST, budgets=json.dumps(BUDGETS), job=JOB
     )
-    past: History = make(folder, prometheus_tools, asked)
+    past: History = make(folder, newest_tools, asked)
     await record(
-        prometheus_tools,
+        newest_tools,
         shipped(),
         past.blocks,
         folder / "rules",
@@ -131,7 +134,7 @@ async def watched(tmp_path_factory: pytest.TempPathFactory, prometheus_tools: To
         static = [{"targets": [serving.address], "labels": {"instance": INSTANCE}}]
         prometheus = await stack.enter_async_context(
             Prometheus(
-                prometheus_tools,
+                newest_tools,
                 folder / "prometheus",
                 storage=past.blocks,
                 job=JOB,
@@ -159,21 +162,16 @@ async def unanswered(watched: Watched, made: Mapping[str, Any]) -> list[tuple[st
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-async def test_every_query_gives_data(watched: Watched | None, board: Board) -> None:
+async def test_every_query_gives_data(watched: Watched, board: Board) -> None:
     """All but those that are named as quiet on a healthy system."""
-    if watched is None:
-        return
-
     missing = await unanswered(watched, built(board))
 
     assert [each for each in missing if each[:2] not in QUIET] == []
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-async def test_every_course_has_a_past(watched: Watched | None, board: Board) -> None:
+async def test_every_course_has_a_past(watched: Watched, board: Board) -> None:
     """What is drawn over time is drawn of the days before as well, but what no backfill has."""
-    if watched is None:
-        return
     made = built(board)
     without = []
 
@@ -193,22 +191,19 @@ def _family(name: str) -> str:
     return re.sub(r"_(bucket|count|sum)$", "", name)
 
 
-async def test_the_variables_have_values(watched: Watched | None) -> None:
+async def test_the_variables_have_values(watched: Watched) -> None:
     """Each can be chosen from."""
-    for made in MADE if watched else []:
+    for made in MADE:
         for variable in made["templating"]["list"]:
             if variable["type"] == "query":
                 inner = variable["query"].removeprefix("label_values(").removesuffix(")")
                 selector, _, label = inner.rpartition(", ")
-                assert watched is not None
                 found = await watched.prometheus.api("series", **{"match[]": with_variables(selector)})  # as Grafana
                 assert any(each.get(label) for each in found), variable["name"]
 
 
-async def test_every_name_and_label_is_scraped_or_recorded(watched: Watched | None) -> None:
+async def test_every_name_and_label_is_scraped_or_recorded(watched: Watched) -> None:
     """No query asks for a series or for a label that a real scrape, or a rule on it, does not have."""
-    if watched is None:
-        return
     series = await watched.prometheus.api("series", **{"match[]": '{__name__=~"orchestration_.+|process_.+|.+:.+"}'})
     labels: dict[str, set[str]] = {}
     for each in series:
@@ -228,11 +223,9 @@ async def test_every_name_and_label_is_scraped_or_recorded(watched: Watched | No
                     assert asked <= labels.get(name, set()), (where, name, asked)
 
 
-async def test_what_is_quiet_speaks_of_trouble(watched: Watched | None) -> None:
+async def test_what_is_quiet_speaks_of_trouble(watched: Watched) -> None:
     """Last: a value that is none and a hundred new projects, and each quiet panel shows it."""
     assert len(QUIET) == 2
-    if watched is None:
-        return
     with closing(sqlite3.connect(watched.database, timeout=30)) as connection, connection:
         for number in range(130):
             name = f"project-{number}"
