@@ -16,7 +16,7 @@ export VENV
 # what a shell has set for another Python would be found before what the lock file says
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint audit format lock tools-debian tools-axe tools-3x venv venv-run clean
+.PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint audit format lock tools-debian tools-axe tools-grafana tools-3x venv venv-run clean
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
@@ -56,7 +56,7 @@ history: venv-run tools-debian ## a Prometheus data folder with 30 days of the s
 	    --output "$(HISTORY)/data" --promtool "$$promtool" $(ARGS); \
 	echo "prometheus --storage.tsdb.path=$(HISTORY)/data --storage.tsdb.retention.time=1y --config.file=FILE"
 
-test: venv tools-debian tools-axe lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
+test: venv tools-debian tools-axe tools-grafana lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -m "bulk and not slow" $(PARALLEL) $(PYTEST_ARGS) || test $$? -eq 5
 	$(BIN)/python -m pytest --cov --cov-report= -m "not slow and not bulk" $(PARALLEL) $(PYTEST_ARGS)
@@ -118,6 +118,9 @@ tools-debian: venv
 
 tools-axe: venv
 	@$(BIN)/python -m tools.bring axe || echo "going on without: see the end"
+
+tools-grafana: venv
+	@$(BIN)/python -m tools.bring grafana || echo "going on without: see the end"
 
 tools-3x: venv ## build the current Prometheus and Alertmanager with Go for the tests (about 5 minutes, once)
 	$(BIN)/python -m tools.bring prometheus-3 alertmanager

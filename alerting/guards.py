@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from exporter.catalogue import own
-from exporter.promql import Asked, Expr, Part, binary, labels_of, matching, select
+from exporter.promql import Asked, Expr, Part, binary, bucket_quantile, labels_of, matching, select
 
 JOIN = ("job", "instance", "source")
 ON = f"on ({', '.join(JOIN)})"
@@ -36,7 +36,7 @@ def quantile(level: float, histogram: Asked, window: str, *keep: str, **where: s
     Raises: PromqlError, for a label that the histogram has not.
     """
     buckets = rate(histogram, window, *keep, "le", part="_bucket", **where)
-    return Expr(f"histogram_quantile({level:g}, {buckets})")
+    return bucket_quantile(level, buckets)
 
 
 def ratio(bad: Expr, every: Expr, least: float = 0) -> Expr:
@@ -57,7 +57,7 @@ def usual(at: Callable[[str], Expr], quantile: float = 0.5) -> Expr:
     ``at`` gives the expression at an offset. So what happens at one hour of the week only is expected then. The
     ``quantile`` 0 is what there was at least in each of these weeks.
     """
-    weeks = " or ".join(f'label_replace({at(week)}, "week", "{week}", "", "")' for week in ("1w", "2w", "3w"))
+    weeks = " or ".join(str(at(week).labelled("week", week)) for week in ("1w", "2w", "3w"))
     known = binary(Expr(f"count without (week) ({weeks})"), ">=", 2)
     return binary(Expr(f"quantile without (week) ({quantile:g}, {weeks})"), "and", known)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
+from dashboards.graphs import graph
 from dashboards.limits import LIMITS
-from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, table, timeseries
+from dashboards.questions import LONG, RANGE, RATE, ask, some
 from exporter.catalogue import agents, tasks
 
 headline = (
@@ -18,7 +19,7 @@ headline = (
     stat(
         "Success of tasks",
         "The share of tasks that succeeded, of those whose outcome is known.",
-        Query(ask.success(tasks.TASKS_TOTAL, over=ask.RANGE)),
+        Query(ask.success(tasks.TASKS_TOTAL, over=RANGE)),
         Look("percentunit", LIMITS.task_success, decimals=1),
     ),
     stat(
@@ -37,8 +38,8 @@ headline = (
         "Success of sub-agents",
         "The share that succeeded of those whose result was recorded. The platform's own tracker records none: they "
         "are unknown, and not in it.",
-        Query(ask.success(agents.SUBAGENT_INVOCATIONS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Query(ask.success(agents.SUBAGENT_INVOCATIONS, over=RANGE)),
+        Look("percentunit", LIMITS.agent_success, decimals=1),
     ),
     stat(
         "Spend on sub-agents",
@@ -52,14 +53,14 @@ work = (
     timeseries(
         "Tasks per hour, by type",
         "What kind of work is done.",
-        [Query(ask.rate_per_hour(tasks.TASK_TYPES, "task_type"), "{{task_type}}")],
+        [Query(ask.per_hour(tasks.TASK_TYPES, "task_type"), "{{task_type}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Tasks per hour, by outcome",
         "How it goes.",
-        [Query(ask.rate_per_hour(tasks.TASKS_TOTAL, "outcome"), "{{outcome}}")],
+        [Query(ask.per_hour(tasks.TASKS_TOTAL, "outcome"), "{{outcome}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -73,14 +74,14 @@ work = (
     timeseries(
         "Errors per hour",
         "Failed tasks by type of error.",
-        [Query(ask.rate_per_hour(tasks.TASK_ERRORS, "error_type"), "{{error_type}}")],
+        [Query(ask.per_hour(tasks.TASK_ERRORS, "error_type"), "{{error_type}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Quality of tasks",
         "Mean quality on the platform's scale of 0 to 5, by model.",
-        [Query(ask.mean(tasks.TASK_QUALITY, "model", over=ask.RATE), "{{model}}")],
+        [Query(ask.mean(tasks.TASK_QUALITY, "model", over=RATE), "{{model}}")],
         Look("none", low=0, high=5, decimals=2),
     ),
     timeseries(
@@ -94,44 +95,44 @@ work = (
         "How many tasks had which quality, the more the darker.",
         Query(ask.buckets(tasks.TASK_QUALITY), "{{le}}"),
         Look("none"),
-    ).sized(24, 9),
+    ).sized(24, 10),
 )
 
 who = (
     timeseries(
         "Sub-agents per hour",
         "Sub-agents invoked, by agent.",
-        [Query(ask.rate_per_hour(agents.SUBAGENT_INVOCATIONS, "agent"), "{{agent}}")],
+        [Query(ask.per_hour(agents.SUBAGENT_INVOCATIONS, "agent"), "{{agent}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Sub-agents per hour, by outcome",
         "Where the platform records no result, they are unknown.",
-        [Query(ask.rate_per_hour(agents.SUBAGENT_INVOCATIONS, "outcome"), "{{outcome}}")],
+        [Query(ask.per_hour(agents.SUBAGENT_INVOCATIONS, "outcome"), "{{outcome}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Duration of sub-agents, 95th percentile",
-        "95 of 100 sub-agents took at most so long, by agent.",
-        [Query(ask.quantile(0.95, agents.SUBAGENT_DURATION, "agent"), "{{agent}}")],
+        "95 of 100 sub-agents of the six hours before took at most so long, by agent.",
+        [Query(ask.quantile(0.95, agents.SUBAGENT_DURATION, "agent", over=LONG), "{{agent}}")],
         Look("s", low=0),
     ),
     timeseries(
         "Spend on sub-agents per hour",
         "Money spent, by agent.",
-        [Query(ask.rate_per_hour(agents.SUBAGENT_COST, "agent"), "{{agent}}")],
+        [Query(ask.per_hour(agents.SUBAGENT_COST, "agent"), "{{agent}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
     graph(
         "Who spawns whom",
         "Agents as circles, invocations as arrows, with how many there were in the time range.",
-        ask.nodes(ask.total(agents.SUBAGENT_SPAWNS, "parent", "agent"), "parent", "agent"),
-        ask.links(ask.total(agents.SUBAGENT_SPAWNS, "parent", "agent"), "parent", "agent"),
-        Look("short"),
-    ),
+        agents.SUBAGENT_SPAWNS,
+        "parent",
+        "agent",
+    ).sized(12, 26),
     table(
         "Agents",
         "Each agent in the time range: how often it was invoked, how well that went where it was recorded, how long it "
@@ -141,22 +142,22 @@ who = (
             Column("Invoked", ask.total(agents.SUBAGENT_INVOCATIONS, "agent"), COUNT, decimals=0),
             Column(
                 "Success",
-                ask.success(agents.SUBAGENT_INVOCATIONS, "agent", over=ask.RANGE),
+                ask.success(agents.SUBAGENT_INVOCATIONS, "agent", over=RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.agent_success,
                 1,
             ),
             Column("Mean duration", ask.mean(agents.SUBAGENT_DURATION, "agent"), "s", decimals=1),
             Column("Cost", ask.total(agents.SUBAGENT_COST, "agent"), "currencyUSD", decimals=2),
         ),
         Look(),
-    ).sized(12, 12),
+    ).sized(12, 13),
     bars(
         "Errors",
         "Failed tasks in the time range, by type of error.",
-        [Query(f"{ask.total(tasks.TASK_ERRORS, 'error_type')} > 0", "{{error_type}}")],
+        [Query(some(ask.total(tasks.TASK_ERRORS, "error_type")), "{{error_type}}")],
         Look(COUNT, low=0, decimals=0),
-    ).sized(24, 7),
+    ).sized(12, 13),
 )
 
 AGENTS = Board(

@@ -11,8 +11,10 @@ from grafanalib import core as grafana
 
 from dashboards.classic import classic
 from dashboards.panels import DATASOURCE, RESOLUTION, Tile
-from dashboards.questions import ALERTS, without_variables
+from dashboards.process import STARTED
+from dashboards.questions import BEGUN, ask, some
 from exporter.catalogue import handoffs, own, sessions
+from exporter.promql import Expr
 
 COLUMNS = 24
 PROVISIONED = "prometheus"
@@ -24,7 +26,7 @@ EVENT_COLOURS = {"restart": "blue", "rewind": "orange", "alert": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A heading and the panels under it, side by side as long as they fit."""
+    """A heading and the panels under it, each at the highest place that is free, from the left."""
 
     title: str
     tiles: Sequence[Tile]
@@ -40,6 +42,8 @@ class Board:
     about: str
     rows: Sequence[Row]
     since: str = "now-24h"
+    step: str = RESOLUTION
+    """The shortest step that is drawn, where it is not to be chosen."""
     variables: bool = True
     filters: Sequence[str] = field(default=("project", "model"))
 
@@ -55,7 +59,7 @@ class Board:
 
     def title_of(self, tile: Tile) -> str:
         """A panel's title, which says so where a project may be chosen and its metrics have none."""
-        asked = " ".join(query.expr for query in tile.queries)
+        asked = " ".join(str(query.expr) for query in tile.queries)
         chosen = self.variables and "project" in self.filters and "$source" in asked
         return f"{tile.title} (all projects)" if chosen and "$project" not in asked else tile.title
 
@@ -63,7 +67,7 @@ class Board:
 def built(board: Board) -> dict[str, Any]:
     """Return the dashboard as Grafana's classic JSON.
 
-    Raises: ValueError if a row is wider than the grid, or its panels leave a gap at its right end.
+    Raises: ValueError if a panel does not fit beside or under those before it, or a row does not end evenly.
     """
     made = classic(
         grafana.Dashboard(
@@ -87,20 +91,16 @@ def built(board: Board) -> dict[str, Any]:
 
 
 def _fixed(made: dict[str, Any]) -> dict[str, Any]:
-    """A dashboard without variables: every source of the house's own data source, by the hour."""
+    """A dashboard without variables: every source of the house's own data source."""
     for panel in made["panels"]:
         for asked in (panel, *panel.get("targets", [])):
             if "datasource" in asked:
                 asked["datasource"] = {"type": "prometheus", "uid": PROVISIONED}
-            if "expr" in asked:
-                asked["expr"] = without_variables(asked["expr"])
-        if panel.get("interval") == RESOLUTION:
-            panel["interval"] = "1h"
     return made
 
 
 def _placed(board: Board) -> list[Any]:
-    """Every panel with its id and its place: rows of tiles, each as high as its highest, filling the width."""
+    """Every panel with its id and its place: each row's tiles from the left and the top, filling the width."""
     made: list[Any] = []
     top = 0
     for row in board.rows:
@@ -108,34 +108,22 @@ def _placed(board: Board) -> list[Any]:
             title=row.title, id=len(made) + 1, gridPos=grafana.GridPos(h=1, w=COLUMNS, x=0, y=top)
         )
         made.append(heading)
-        top += 1
-        for line in _lines(row):
-            left = 0
-            for tile in line:
-                panel = copy.copy(tile.panel)
-                panel.id, panel.title = len(made) + 1, board.title_of(tile)
-                panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=top)
-                made.append(panel)
-                left += tile.width
-            top += max(tile.height for tile in line)
+        ends = [top + 1] * COLUMNS
+        for tile in row.tiles:
+            left = ends.index(min(ends))
+            right, at = left + tile.width, ends[left]
+            if right > COLUMNS or any(end != at for end in ends[left:right]):
+                raise ValueError(f"row {row.title!r} has no room for {tile.title!r}, {tile.width} wide, at {left}")
+            panel = copy.copy(tile.panel)
+            panel.id, panel.title = len(made) + 1, board.title_of(tile)
+            panel.gridPos = grafana.GridPos(h=tile.height, w=tile.width, x=left, y=at)
+            panel.interval = board.step if panel.interval == RESOLUTION else panel.interval
+            made.append(panel)
+            ends[left:right] = [at + tile.height] * tile.width
+        if len({*ends}) != 1:
+            raise ValueError(f"row {row.title!r} does not end evenly at {row.tiles[-1].title!r}")
+        top = ends[0]
     return made
-
-
-def _lines(row: Row) -> list[list[Tile]]:
-    """The row's tiles as they stand side by side."""
-    lines: list[list[Tile]] = []
-    for tile in row.tiles:
-        if not lines or sum(each.width for each in lines[-1]) == COLUMNS:
-            lines.append([])
-        lines[-1].append(tile)
-        if sum(each.width for each in lines[-1]) > COLUMNS:
-            raise ValueError(f"row {row.title!r} is wider than {COLUMNS} at {tile.title!r}")
-    for line in lines:
-        if (width := sum(tile.width for tile in line)) != COLUMNS:
-            raise ValueError(f"row {row.title!r} is {width} wide at {line[-1].title!r}, and must be {COLUMNS}")
-        if len({tile.height for tile in line}) != 1:
-            raise ValueError(f"row {row.title!r} has panels of several heights beside {line[0].title!r}")
-    return lines
 
 
 def _datasource() -> grafana.Template:
@@ -156,24 +144,25 @@ def _label(name: str, label: str, query: str, every: str) -> grafana.Template:
     )
 
 
+def _resolution() -> grafana.Template:
+    return grafana.Template(
+        name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
+    )
+
+
 def _variables(board: Board) -> list[grafana.Template]:
-    up = own.UP.name
-    where = 'job=~"$job", instance=~"$instance", source=~"$source"'
+    served = ("job", "instance", "source")
     by_label = {
-        "project": _label(
-            "project", "Project", f"label_values({sessions.SESSIONS_STARTED.name}{{{where}}}, project)", ".*"
-        ),
-        "model": _label("model", "Model", f"label_values({handoffs.HANDOFFS_TOTAL.name}{{{where}}}, model)", ".*"),
+        "project": _label("project", "Project", ask.values(sessions.SESSIONS_STARTED, "project", served), ".*"),
+        "model": _label("model", "Model", ask.values(handoffs.HANDOFFS_TOTAL, "model", served), ".*"),
     }
     return [
         _datasource(),
-        _label("job", "Job", f"label_values({up}, job)", ".+"),
-        _label("instance", "Instance", f'label_values({up}{{job=~"$job"}}, instance)', ".+"),
-        _label("source", "Source", f'label_values({up}{{job=~"$job", instance=~"$instance"}}, source)', ".+"),
+        _label("job", "Job", ask.values(own.UP, "job", ()), ".+"),
+        _label("instance", "Instance", ask.values(own.UP, "instance", served[:1]), ".+"),
+        _label("source", "Source", ask.values(own.UP, "source", served[:2]), ".+"),
         *(by_label[name] for name in board.filters),
-        grafana.Template(
-            name="resolution", label="Resolution", type="custom", query="5m,15m,1h,1d", default="1h", hide=grafana.SHOW
-        ),
+        *([_resolution()] if board.step == RESOLUTION else []),
         grafana.Template(name="filters", label="Other labels", type="adhoc", query="", dataSource=DATASOURCE),
     ]
 
@@ -184,14 +173,14 @@ def _siblings() -> grafana.DashboardLink:
     )
 
 
-def _annotation(name: str, kind: str, expr: str, title: str, text: str) -> dict[str, Any]:
+def _annotation(name: str, kind: str, expr: Expr, title: str, text: str) -> dict[str, Any]:
     return {
         "name": name,
         "enable": True,
         "hide": False,
         "iconColor": EVENT_COLOURS[kind],
         "datasource": DATASOURCE,
-        "expr": expr,
+        "expr": str(expr),
         "step": "60s",
         "titleFormat": title,
         "textFormat": text,
@@ -201,7 +190,6 @@ def _annotation(name: str, kind: str, expr: str, title: str, text: str) -> dict[
 
 
 def _annotations() -> list[dict[str, Any]]:
-    where = 'job=~"$job", instance=~"$instance"'
     return [
         {
             "builtIn": 1,
@@ -215,21 +203,21 @@ def _annotations() -> list[dict[str, Any]]:
         _annotation(
             "Exporter restarts",
             "restart",
-            f"changes(process_start_time_seconds{{{where}}}[5m]) > 0",
+            some(ask.changes(STARTED, "5m")),
             "Exporter restarted",
             "{{instance}}",
         ),
         _annotation(
             "Source rewinds",
             "rewind",
-            f'changes({own.SOURCE_REWINDS.name}{{{where}, source=~"$source"}}[5m]) > 0',
+            some(ask.changes(own.SOURCE_REWINDS, "5m")),
             "The source's past changed",
             "{{source}}: restored or replaced, read again from where it changed",
         ),
         _annotation(
             "Firing alerts",
             "alert",
-            ALERTS,
+            BEGUN,
             "{{alertname}}",
             "{{severity}}",
         ),

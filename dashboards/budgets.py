@@ -2,60 +2,62 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
-from dashboards.panels import COUNT, Column, Look, Query, bars, stat, steps, table, timeseries
+from dashboards.panels import COUNT, TIMES, Column, Look, Query, bars, stat, steps, table, timeseries
+from dashboards.questions import as_date, ask, or_none, share, since, some
 from exporter.catalogue import money, platform
+from exporter.promql import NOW, binary
 
 SPENT = ask.now(money.BUDGET_SPENT, "budget")
 LIMIT = ask.now(money.BUDGET_LIMIT, "budget")
 PROJECTED = ask.now(money.BUDGET_PROJECTED, "budget")
 START = ask.now(money.BUDGET_START, "budget", how="max")
 END = ask.now(money.BUDGET_END, "budget", how="max")
-ELAPSED = f"(time() - {START}) / ({END} - {START})"
-USED = f"{SPENT} / ({LIMIT} > 0)"
-SPEED = f"({USED}) / ({ELAPSED} > 0)"
+ELAPSED = binary(since(START), "/", binary(END, "-", START))
+USED = share(SPENT, LIMIT)
+SPEED = share(USED, ELAPSED)
 """How fast the budget is used, in budgets a period: above 1 it does not last."""
-A_DAY = f"increase({ask.select(money.BUDGET_SPEND)}[1d])"
-RUNS_OUT = f"time() + ({LIMIT} - {SPENT} > 0) / ({ask.summed(A_DAY, ('budget',))} > 0) * 86400"
+A_DAY = ask.total(money.BUDGET_SPEND, "budget", over="1d")
+DAYS_LEFT = share(some(binary(LIMIT, "-", SPENT)), A_DAY)
+RUNS_OUT = binary(NOW, "+", binary(DAYS_LEFT, "*", 86400))
 
 headline = (
     stat(
         "Overspent",
         "Budgets whose limit is reached.",
-        Query(f"count({SPENT} >= {LIMIT}) or vector(0)"),
+        Query(or_none(binary(SPENT, ">=", LIMIT).aggregate("count"))),
         Look("short", steps("green", (1, "red"))),
     ),
     stat(
         "Will be overspent",
         "Budgets that will be over their limit by the end of their period, if each hour left costs what that hour of "
         "the week did on average over the last four weeks.",
-        Query(f"count({PROJECTED} > {LIMIT}) or vector(0)"),
-        Look("short", steps("green", (1, "orange"))),
+        Query(or_none(binary(PROJECTED, ">", LIMIT).aggregate("count"))),
+        Look("short", steps("green", (1, "red"))),
     ),
     stat(
         "Fastest",
         "The fastest burn rate: 1 uses the whole budget in exactly its period, 2 in half of it.",
-        Query(f"max({SPEED})"),
-        Look("none", LIMITS.growth, decimals=2),
+        Query(SPEED.aggregate("max")),
+        Look(TIMES, LIMITS.pace, decimals=2),
     ),
     stat(
         "Token budgets exhausted",
         "Active sessions whose token budget is used up.",
         Query(ask.now(platform.TOKEN_BUDGETS_EXHAUSTED)),
-        Look("short", steps("green", (1, "orange"))),
+        Look("short", LIMITS.exhausted),
     ),
     stat(
         "Tokens left",
         "Tokens that active sessions may still use.",
-        Query(f"{ask.now(platform.TOKEN_BUDGET)} - {ask.now(platform.TOKEN_BUDGET_USED)}"),
+        Query(binary(ask.now(platform.TOKEN_BUDGET), "-", ask.now(platform.TOKEN_BUDGET_USED))),
         Look("short", decimals=1),
     ),
     stat(
         "Budgets",
         "Budgets that are declared.",
-        Query(f"count({LIMIT})"),
+        Query(LIMIT.aggregate("count")),
         Look("short"),
     ),
 )
@@ -71,11 +73,11 @@ money_rows = (
             Column("Spent", SPENT, "currencyUSD", decimals=2),
             Column("Used", USED, "percentunit", LIMITS.budget_used, 0),
             Column("Elapsed", ELAPSED, "percentunit", decimals=0),
-            Column("Burn rate", SPEED, "none", LIMITS.growth, 2),
+            Column("Burn rate", SPEED, TIMES, LIMITS.pace, 2),
             Column("Projected", PROJECTED, "currencyUSD", decimals=2),
-            Column("Projected of limit", f"{PROJECTED} / ({LIMIT} > 0)", "percentunit", LIMITS.budget_used, 0),
-            Column("Period ends", f"{END} * 1000", "dateTimeFromNow"),
-            Column("Runs out", f"({RUNS_OUT}) * 1000", "dateTimeFromNow"),
+            Column("Of limit", share(PROJECTED, LIMIT), "percentunit", LIMITS.budget_used, 0),
+            Column("Ends", as_date(END), "dateTimeFromNow"),
+            Column("Runs out", as_date(RUNS_OUT), "dateTimeFromNow"),
         ),
         Look(),
         sort="Used",
@@ -84,28 +86,27 @@ money_rows = (
         "Used",
         "What is used of each budget in its period. Above 100% it is overspent.",
         [Query(USED, "{{budget}}")],
-        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+        Look("percentunit", LIMITS.budget_used, low=0, high=1, decimals=0),
     ),
     bars(
         "Projected at the end of the period",
         "Where each budget will stand, if each hour left costs what that hour of the week did on average over the last "
         "four weeks. Above 100% it will not last.",
-        [Query(f"{PROJECTED} / ({LIMIT} > 0)", "{{budget}}")],
-        Look("percentunit", LIMITS.budget_used, low=0, decimals=0),
+        [Query(share(PROJECTED, LIMIT), "{{budget}}")],
+        Look("percentunit", LIMITS.budget_used, low=0, high=1, decimals=0),
     ),
     timeseries(
         "Used against elapsed",
         "What is used of each budget, and how much of its period has passed (dashed): a line above its dashed one is "
         "too fast. Both begin anew with each period.",
         [Query(USED, "{{budget}} used"), Query(ELAPSED, "{{budget}} elapsed")],
-        Look("percentunit", LIMITS.budget_used, low=0),
-        limits=True,
+        Look("percentunit", low=0),
         dashed="elapsed",
     ),
     timeseries(
         "Booked per hour",
         "Money booked against each budget.",
-        [Query(ask.rate_per_hour(money.BUDGET_SPEND, "budget"), "{{budget}}")],
+        [Query(ask.per_hour(money.BUDGET_SPEND, "budget"), "{{budget}}")],
         Look("currencyUSD", low=0),
     ),
 )
@@ -116,7 +117,7 @@ token_rows = (
         "Tokens that active sessions have used of what they may use, by project.",
         [
             Query(
-                f"{ask.now(platform.TOKEN_BUDGET_USED, 'project')} / ({ask.now(platform.TOKEN_BUDGET, 'project')} > 0)",
+                share(ask.now(platform.TOKEN_BUDGET_USED, "project"), ask.now(platform.TOKEN_BUDGET, "project")),
                 "{{project}}",
             )
         ],

@@ -36,6 +36,7 @@ def classic(dashboard: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(json.dumps(dashboard, cls=DashboardEncoder))
     made = _without(found, "dashboard") | {"schemaVersion": SCHEMA_VERSION}
     made["panels"] = [_panel(panel) for panel in made["panels"]]
+    made["timepicker"].pop("time_options", None)
     made["templating"] = {"list": [_variable(each) for each in made["templating"]["list"]]}
     pruned: dict[str, Any] = _pruned(made)
     return pruned
@@ -73,6 +74,8 @@ def _variable(found: Mapping[str, Any]) -> dict[str, Any]:
     made["current"] = {key: value for key, value in made.get("current", {}).items() if key != "tags"}
     if made.get("includeAll"):
         made["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
+    elif made["current"].get("value") is None:
+        del made["current"]  # nothing is chosen yet
     return made
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.limits import LIMITS
+from dashboards.limits import LIMITS, SHARED
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
+from dashboards.questions import RATE, ask, savings_rate, share, some
 from exporter.catalogue import agents, handoffs, money, platform, tasks
+from exporter.promql import Expr, binary
 
 SPEND, BASELINE = ask.total(money.COST), ask.total(money.BASELINE_COST)
 SUCCEEDED = "success"
 
 
-def _per_task(*by: str) -> str:
+def _per_task(*by: str) -> Expr:
     """Money per successful task."""
-    return ask.share(ask.total(money.COST, *by), ask.total(tasks.TASKS_TOTAL, *by, outcome=SUCCEEDED))
+    return share(ask.total(money.COST, *by), ask.total(tasks.TASKS_TOTAL, *by, outcome=SUCCEEDED))
 
 
 headline = (
@@ -28,14 +29,14 @@ headline = (
         "Saved by hand-offs",
         "What the same work would have cost without hand-offs, minus what it did cost, in the time range. Negative "
         "where hand-offs cost more than they spare.",
-        Query(f"{BASELINE} - {SPEND}"),
+        Query(binary(BASELINE, "-", SPEND)),
         Look("currencyUSD", decimals=2),
     ),
     stat(
         "Optimisation rate",
         "What share of the hand-offs' baseline was saved. The platform aims for 95%.",
         Query(
-            ask.savings_rate(
+            savings_rate(
                 ask.total(money.BASELINE_COST, component="handoff"), ask.total(money.COST, component="handoff")
             )
         ),
@@ -67,8 +68,8 @@ course = (
         "Spend and baseline per hour",
         "What was spent, and what the same work would have cost without hand-offs: the distance is what is saved.",
         [
-            Query(ask.rate_per_hour(money.COST), "spend"),
-            Query(ask.rate_per_hour(money.BASELINE_COST), "without hand-offs"),
+            Query(ask.per_hour(money.COST), "spend"),
+            Query(ask.per_hour(money.BASELINE_COST), "without hand-offs"),
         ],
         Look("currencyUSD", low=0),
     ),
@@ -78,16 +79,21 @@ course = (
         "and what they would have saved is not counted.",
         [
             Query(
-                ask.savings_rate(
-                    ask.total(money.BASELINE_COST, over=ask.RATE, component="handoff"),
-                    ask.total(money.COST, over=ask.RATE, component="handoff"),
+                savings_rate(
+                    ask.total(money.BASELINE_COST, over=RATE, component="handoff"),
+                    ask.total(money.COST, over=RATE, component="handoff"),
                 ),
                 "all hand-offs",
             ),
             Query(
-                f"({ask.total(money.BASELINE_COST, over=ask.RATE, component='handoff', outcome=SUCCEEDED)}"
-                f" - {ask.total(money.COST, over=ask.RATE, component='handoff')})"
-                f" / ({ask.total(money.BASELINE_COST, over=ask.RATE, component='handoff')} > 0)",
+                share(
+                    binary(
+                        ask.total(money.BASELINE_COST, over=RATE, component="handoff", outcome=SUCCEEDED),
+                        "-",
+                        ask.total(money.COST, over=RATE, component="handoff"),
+                    ),
+                    ask.total(money.BASELINE_COST, over=RATE, component="handoff"),
+                ),
                 "net of failures",
             ),
         ],
@@ -97,21 +103,21 @@ course = (
     timeseries(
         "Spend by project per hour",
         "Who spends.",
-        [Query(ask.rate_per_hour(money.COST, "project"), "{{project}}")],
+        [Query(ask.per_hour(money.COST, "project"), "{{project}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
     timeseries(
         "Hand-offs' spend by model per hour",
         "Which model the money goes to. Hand-offs only: sub-agents and tools have no model.",
-        [Query(ask.rate_per_hour(money.COST, "model", component="handoff"), "{{model}}")],
+        [Query(ask.per_hour(money.COST, "model", component="handoff"), "{{model}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
     timeseries(
         "Spend by component per hour",
         "What the money goes to: hand-offs, sub-agents, MCP tools.",
-        [Query(ask.rate_per_hour(money.COST, "component"), "{{component}}")],
+        [Query(ask.per_hour(money.COST, "component"), "{{component}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
@@ -120,9 +126,9 @@ course = (
         "Money over successful tasks, by project: what a result costs.",
         [
             Query(
-                ask.share(
-                    ask.total(money.COST, "project", over=ask.RATE),
-                    ask.total(tasks.TASKS_TOTAL, "project", over=ask.RATE, outcome=SUCCEEDED),
+                share(
+                    ask.total(money.COST, "project", over=RATE),
+                    ask.total(tasks.TASKS_TOTAL, "project", over=RATE, outcome=SUCCEEDED),
                 ),
                 "{{project}}",
             )
@@ -132,9 +138,12 @@ course = (
 )
 
 
-def _top(vector: str) -> str:
+TOP = some(ask.total(money.COST, "project")).top(10)
+
+
+def _top(vector: Expr) -> Expr:
     """Of the ten projects that spent most."""
-    return f"({vector}) and on (project) topk(10, {ask.total(money.COST, 'project')} > 0)"
+    return binary(vector, "and on (project)", TOP)
 
 
 BY_PERIOD = "~day|week|month|previous_day|previous_week|previous_month"
@@ -153,13 +162,13 @@ periods = (
             Column("Tokens", ask.now(money.LEDGER_TOKENS, "period", period=BY_PERIOD), decimals=1),
         ),
         Look(),
-    ).sized(24, 9),
+    ).sized(24, 10),
     bars(
         "Against the period before",
         "This day, week and month so far over the one before up to the same point: 100% is alike.",
         [
             Query(
-                ask.share(
+                share(
                     ask.now(money.LEDGER_COST, period=period),
                     ask.now(money.LEDGER_COST, period=f"previous_{period}_to_date"),
                 ),
@@ -167,7 +176,7 @@ periods = (
             )
             for period in ("day", "week", "month")
         ],
-        Look("percentunit", LIMITS.growth, low=0, decimals=0),
+        Look("percentunit", LIMITS.growth, low=0, high=SHARED.money.spike, decimals=0),
     ),
     timeseries(
         "Spend of the day so far",
@@ -188,7 +197,7 @@ periods = (
         ],
         Look("currencyUSD", low=0),
         dashed="month before",
-    ).sized(24, 9),
+    ).sized(24, 10),
 )
 
 projects = (
@@ -198,41 +207,41 @@ projects = (
         "cost them.",
         ("project",),
         (
-            Column("Spend", f"topk(10, {ask.total(money.COST, 'project')} > 0)", "currencyUSD", decimals=2),
+            Column("Spend", TOP, "currencyUSD", decimals=2),
             Column("Baseline", _top(ask.total(money.BASELINE_COST, "project")), "currencyUSD", decimals=2),
             Column("Per successful task", _top(_per_task("project")), "currencyUSD", decimals=4),
             Column("Tokens", _top(ask.total(handoffs.HANDOFF_TOKENS, "project")), decimals=1),
         ),
         Look(),
-    ).sized(24, 9),
+    ).sized(24, 10),
 )
 
 tokens = (
     timeseries(
         "Tokens by project per hour",
         "Tokens used by hand-offs.",
-        [Query(ask.rate_per_hour(handoffs.HANDOFF_TOKENS, "project"), "{{project}}")],
+        [Query(ask.per_hour(handoffs.HANDOFF_TOKENS, "project"), "{{project}}")],
         Look("short", low=0),
         stacked=True,
     ),
     timeseries(
         "Tokens by model per hour",
         "Tokens used by hand-offs.",
-        [Query(ask.rate_per_hour(handoffs.HANDOFF_TOKENS, "model"), "{{model}}")],
+        [Query(ask.per_hour(handoffs.HANDOFF_TOKENS, "model"), "{{model}}")],
         Look("short", low=0),
         stacked=True,
     ),
     timeseries(
         "Tokens by agent per hour",
         "Tokens used by sub-agents.",
-        [Query(ask.rate_per_hour(agents.SUBAGENT_TOKENS, "agent"), "{{agent}}")],
+        [Query(ask.per_hour(agents.SUBAGENT_TOKENS, "agent"), "{{agent}}")],
         Look("short", low=0),
         stacked=True,
     ),
     timeseries(
         "Unpriced events per hour",
         "What used tokens and has no cost, by component and model: the spend lacks it.",
-        [Query(ask.rate_per_hour(money.UNPRICED, "component", "model"), "{{component}} {{model}}")],
+        [Query(ask.per_hour(money.UNPRICED, "component", "model"), "{{component}} {{model}}")],
         Look(PER_HOUR, low=0),
     ),
 )
@@ -272,7 +281,7 @@ views = (
     timeseries(
         "Cost of tasks by model per hour",
         "What tasks say they cost: a second view of the money above, never to be added to it.",
-        [Query(ask.rate_per_hour(tasks.TASK_COST, "model"), "{{model}}")],
+        [Query(ask.per_hour(tasks.TASK_COST, "model"), "{{model}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ).sized(24, 8),

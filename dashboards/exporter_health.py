@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
-from dashboards.limits import LIMITS
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, states, steps, table, timeseries
+from dashboards.process import CPU, FILES, FILES_MOST, MEMORY, STARTED
+from dashboards.questions import as_date, ask, since
 from exporter import telemetry
 from exporter.catalogue import own
+from exporter.promql import Expr, binary
 from exporter.telemetry import Declaration
 
-MEMORY = Declaration("gauge", "process_resident_memory_bytes", "Resident memory.")
-CPU = Declaration("counter", "process_cpu_seconds_total", "CPU time.")
-FILES = Declaration("gauge", "process_open_fds", "Open files.")
-FILES_MOST = Declaration("gauge", "process_max_fds", "Files that may be open.")
-STARTED = Declaration("gauge", "process_start_time_seconds", "When the process started.")
 
-
-def _of_build(metric: Declaration) -> str:
+def _of_build(metric: Declaration) -> Expr:
     """A time of each instance in milliseconds, with the versions that it runs."""
-    versions = f"max by (instance, version, python_version) ({ask.select(telemetry.BUILD_INFO)})"
-    return f"{versions} * on (instance) group_left {ask.now(metric, 'instance', how='max')} * 1000"
+    versions = ask.now(telemetry.BUILD_INFO, "instance", "version", "python_version", how="max")
+    return as_date(binary(versions, "* on (instance) group_left", ask.now(metric, "instance", how="max")))
 
 
 HEALTH = (("1", "Current", "green"), ("0", "Not current", "red"))
@@ -36,20 +31,20 @@ headline = (
         "Counting since",
         "Since when totals are counted without a break: a rebuild or a lost state moves it, and increase() over it is "
         "not to be trusted.",
-        Query(f"{ask.now(own.COUNTING_SINCE, how='max')} * 1000"),
+        Query(as_date(ask.now(own.COUNTING_SINCE, how="max"))),
         Look("dateTimeFromNow"),
     ),
     stat(
         "Last read",
         "How long ago the source was read last, the longest of all sources.",
-        Query(f"time() - {ask.now(own.LAST_SUCCESS, how='min')}"),
-        Look("s", steps("green", (120, "orange"), (300, "red")), decimals=0),
+        Query(since(ask.now(own.LAST_SUCCESS, how="min"))),
+        Look("s", decimals=0),
     ),
     stat(
         "Rows behind",
         "Rows that the sources had beyond those read, at the last poll.",
         Query(ask.now(own.SOURCE_LAG)),
-        Look(COUNT, LIMITS.lag, decimals=0),
+        Look(COUNT, decimals=0),
     ),
     stat(
         "Values rejected",
@@ -76,14 +71,14 @@ reading = (
     timeseries(
         "Rows read per hour",
         "Rows first read, by table.",
-        [Query(ask.rate_per_hour(own.ROWS_READ, "table"), "{{table}}")],
+        [Query(ask.per_hour(own.ROWS_READ, "table"), "{{table}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Polls per hour",
         "How polls went: a discarded one was read while the database changed under it, and is read again.",
-        [Query(ask.rate_per_hour(telemetry.POLLS, "outcome"), "{{outcome}}")],
+        [Query(ask.per_hour(telemetry.POLLS, "outcome"), "{{outcome}}")],
         Look(PER_HOUR, low=0),
         colours={"discarded": "orange"},
     ),
@@ -91,13 +86,13 @@ reading = (
         "Rows behind",
         "Rows that each source had beyond those read, at the last poll.",
         [Query(ask.now(own.SOURCE_LAG, "source", how="max"), "{{source}}")],
-        Look(COUNT, LIMITS.lag, low=0, decimals=0),
+        Look(COUNT, low=0, decimals=0),
     ),
     timeseries(
         "Age of the newest row",
         "How long ago the newest event of each table happened. It grows when nobody works: compare with the hour of "
         "the day.",
-        [Query(f"time() - {ask.now(own.DATA_LAST_EVENT, 'table', how='max')}", "{{table}}")],
+        [Query(since(ask.now(own.DATA_LAST_EVENT, "table", how="max")), "{{table}}")],
         Look("s", low=0),
     ),
 )
@@ -133,7 +128,7 @@ times = (
     timeseries(
         "HTTP requests per hour",
         "Requests answered, by route and status code.",
-        [Query(ask.rate_per_hour(telemetry.HTTP_REQUESTS, "route", "code"), "{{route}} {{code}}")],
+        [Query(ask.per_hour(telemetry.HTTP_REQUESTS, "route", "code"), "{{route}} {{code}}")],
         Look(PER_HOUR, low=0),
     ),
     timeseries(
@@ -148,7 +143,7 @@ troubles = (
     timeseries(
         "Rejected values per hour",
         "By reason: what stood in the tables and could not be used.",
-        [Query(ask.rate_per_hour(own.ROWS_REJECTED, "reason"), "{{reason}}")],
+        [Query(ask.per_hour(own.ROWS_REJECTED, "reason"), "{{reason}}")],
         Look(PER_HOUR, low=0, quiet="series appear with the first value that is rejected"),
     ),
     timeseries(
@@ -156,17 +151,17 @@ troubles = (
         "Queries that failed or took too long, attempts to save the state that failed, and requests that were refused: "
         "for wrong credentials, or because their client sent too many.",
         [
-            Query(ask.rate_per_hour(telemetry.QUERY_ERRORS, "table"), "queries of {{table}}"),
-            Query(ask.rate_per_hour(telemetry.CHECKPOINT_FAILURES), "checkpoint"),
-            Query(ask.rate_per_hour(telemetry.AUTH_FAILURES), "wrong credentials"),
-            Query(ask.rate_per_hour(telemetry.RATE_LIMITED), "too many requests"),
+            Query(ask.per_hour(telemetry.QUERY_ERRORS, "table"), "queries of {{table}}"),
+            Query(ask.per_hour(telemetry.CHECKPOINT_FAILURES), "checkpoint"),
+            Query(ask.per_hour(telemetry.AUTH_FAILURES), "wrong credentials"),
+            Query(ask.per_hour(telemetry.RATE_LIMITED), "too many requests"),
         ],
         Look(PER_HOUR, low=0),
     ),
     timeseries(
         "Labels over the limit per hour",
         "Rows counted as __other__ because max_label_values or max_series_per_metric was reached.",
-        [Query(ask.rate_per_hour(own.LABEL_OVERFLOW, "metric", "label"), "{{metric}} {{label}}")],
+        [Query(ask.per_hour(own.LABEL_OVERFLOW, "metric", "label"), "{{metric}} {{label}}")],
         Look(PER_HOUR, low=0, quiet="series appear with the first row over a limit"),
     ),
     timeseries(
@@ -174,10 +169,10 @@ troubles = (
         "late: read more than ten minutes after their event, as after an outage. uncertain: read after a rewind, and "
         "only their time tells whether they had counted. dropped: made final without a result for want of room.",
         [
-            Query(ask.rate_per_hour(own.LATE_ROWS), "late"),
-            Query(ask.rate_per_hour(own.REWIND_UNCERTAIN), "uncertain"),
-            Query(ask.rate_per_hour(own.IN_FLIGHT_DROPPED), "dropped"),
-            Query(ask.rate_per_hour(own.SOURCE_REWINDS), "rewinds"),
+            Query(ask.per_hour(own.LATE_ROWS), "late"),
+            Query(ask.per_hour(own.REWIND_UNCERTAIN), "uncertain"),
+            Query(ask.per_hour(own.IN_FLIGHT_DROPPED), "dropped"),
+            Query(ask.per_hour(own.SOURCE_REWINDS), "rewinds"),
         ],
         Look(PER_HOUR, low=0),
     ),
@@ -193,7 +188,7 @@ process = (
     timeseries(
         "CPU",
         "How much of one processor the exporter uses, by instance.",
-        [Query(ask.summed(f"rate({ask.select(CPU)}[{ask.RATE}])", ("instance",)), "{{instance}}")],
+        [Query(ask.per_second(CPU, "instance"), "{{instance}}")],
         Look("percentunit", low=0),
     ),
     timeseries(
@@ -210,7 +205,7 @@ process = (
     bars(
         "Series",
         "The twenty metrics with the most series.",
-        [Query(f"topk(20, {ask.now(telemetry.SERIES, 'metric')})", "{{metric}}")],
+        [Query(ask.now(telemetry.SERIES, "metric").top(20), "{{metric}}")],
         Look(COUNT, low=0, decimals=0),
     ),
     table(
@@ -238,5 +233,6 @@ EXPORTER = Board(
         Row("What is not as it should be", troubles),
         Row("The process", process),
     ),
+    step="5m",  # polls and scrapes are seconds apart, and a new exporter is to be seen at once
     filters=(),
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
+from dashboards.graphs import graph
 from dashboards.limits import LIMITS
-from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, graph, heatmap, stat, table, timeseries
+from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, table, timeseries
+from dashboards.questions import FEW, RANGE, ask, bins, or_none, share, since
 from exporter.catalogue import handoffs, tasks
 
 CONFIDENCE_BINS = (0.5, 0.7, 0.8, 0.9, 1.0)
@@ -20,20 +21,20 @@ headline = (
     stat(
         "Success",
         "The share of hand-offs that succeeded in the time range, of those whose result is known.",
-        Query(ask.success(handoffs.HANDOFFS_TOTAL, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Query(ask.success(handoffs.HANDOFFS_TOTAL, over=RANGE)),
+        Look("percentunit", LIMITS.handoff_success, decimals=1),
     ),
     stat(
         "Success of tasks",
         "The same of tasks: the judge of hand-offs on platforms that call every hand-off a success.",
-        Query(ask.success(tasks.TASKS_TOTAL, over=ask.RANGE)),
+        Query(ask.success(tasks.TASKS_TOTAL, over=RANGE)),
         Look("percentunit", LIMITS.task_success, decimals=1, explains="orchestration-agents"),
     ),
     stat(
         "Escalated",
         "The share of hand-offs that went to a paid model although a local one should have done them: after its "
         "failure (retry), or because it could not be reached (unavailable).",
-        Query(ask.share(ask.total(handoffs.HANDOFF_ESCALATIONS), ask.total(handoffs.HANDOFFS_TOTAL), ask.FEW)),
+        Query(share(ask.total(handoffs.HANDOFF_ESCALATIONS), ask.total(handoffs.HANDOFFS_TOTAL), FEW)),
         Look("percentunit", LIMITS.escalated, decimals=1),
     ),
     stat(
@@ -45,7 +46,7 @@ headline = (
     stat(
         "Oldest in flight",
         "How long the oldest hand-off without a result has been waiting; 0 when none is.",
-        Query(f"(time() - {ask.now(handoffs.HANDOFF_OLDEST, how='min')}) or vector(0)"),
+        Query(or_none(since(ask.now(handoffs.HANDOFF_OLDEST, how="min")))),
         Look("s", LIMITS.waiting),
     ),
 )
@@ -54,23 +55,23 @@ rates = (
     timeseries(
         "Hand-offs per hour",
         "Hand-offs with a result, by the model that did the work.",
-        [Query(ask.rate_per_hour(handoffs.HANDOFFS_TOTAL, "model"), "{{model}}")],
+        [Query(ask.per_hour(handoffs.HANDOFFS_TOTAL, "model"), "{{model}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Routes per hour",
         "Why work was handed over: the reason that the router gave.",
-        [Query(ask.rate_per_hour(handoffs.HANDOFF_ROUTES, "reason"), "{{reason}}")],
+        [Query(ask.per_hour(handoffs.HANDOFF_ROUTES, "reason"), "{{reason}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     graph(
         "Who hands work to whom",
         "Models as circles, hand-offs as arrows, with how many there were in the time range.",
-        ask.nodes(ask.total(handoffs.HANDOFF_ROUTES, "source_model", "model"), "source_model", "model"),
-        ask.links(ask.total(handoffs.HANDOFF_ROUTES, "source_model", "model"), "source_model", "model"),
-        Look("short"),
+        handoffs.HANDOFF_ROUTES,
+        "source_model",
+        "model",
     ),
     table(
         "Types of task",
@@ -80,43 +81,43 @@ rates = (
             Column("Hand-offs", ask.total(handoffs.HANDOFF_TASK_TYPES, "task_type"), COUNT, decimals=0),
             Column(
                 "Success",
-                ask.success(handoffs.HANDOFF_TASK_TYPES, "task_type", over=ask.RANGE),
+                ask.success(handoffs.HANDOFF_TASK_TYPES, "task_type", over=RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.handoff_success,
                 1,
             ),
         ),
         Look(),
-    ).sized(12, 12),
+    ).sized(12, 11),
+    timeseries(
+        "In flight",
+        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
+        [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
+        Look(COUNT, low=0, decimals=0),
+    ).sized(12, 11),
 )
 
 failures = (
     timeseries(
         "Failed hand-offs per hour",
         "By the model that did the work.",
-        [Query(ask.rate_per_hour(handoffs.HANDOFFS_TOTAL, "model", outcome="failure"), "{{model}}")],
+        [Query(ask.per_hour(handoffs.HANDOFFS_TOTAL, "model", outcome="failure"), "{{model}}")],
         Look(PER_HOUR, low=0),
     ),
     timeseries(
         "Success by model",
         "The share of hand-offs that succeeded, where there were at least five in a step.",
         [Query(ask.success(handoffs.HANDOFFS_TOTAL, "model"), "{{model}}")],
-        Look("percentunit", LIMITS.task_success, high=1),
+        Look("percentunit", LIMITS.handoff_success, high=1),
         limits=True,
     ),
     timeseries(
         "Escalations per hour",
         "Hand-offs to a paid model that a local one should have done: after its failure (retry), or because it could "
         "not be reached (unavailable).",
-        [Query(ask.rate_per_hour(handoffs.HANDOFF_ESCALATIONS, "reason"), "{{reason}}")],
+        [Query(ask.per_hour(handoffs.HANDOFF_ESCALATIONS, "reason"), "{{reason}}")],
         Look(PER_HOUR, low=0),
-    ),
-    timeseries(
-        "In flight",
-        "Hand-offs whose result is not there yet, by model. One that only grows is a model that does not answer.",
-        [Query(ask.now(handoffs.HANDOFFS_IN_FLIGHT, "model"), "{{model}}")],
-        Look(COUNT, low=0, decimals=0),
-    ),
+    ).sized(24, 8),
 )
 
 durations = (
@@ -141,7 +142,7 @@ durations = (
         "exemplars: each leads to the session of one hand-off.",
         Query(ask.buckets(handoffs.HANDOFF_DURATION), "{{le}}", exemplar=True),
         Look("s"),
-    ).sized(24, 9),
+    ).sized(24, 10),
 )
 
 confidence = (
@@ -151,16 +152,16 @@ confidence = (
         "with its name: 90% of what was decided with 90% succeeds. Bins of fewer than five are left out.",
         [
             Query(ask.calibration(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
-            for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
+            for name, lower, upper in bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
         ],
-        Look("percentunit", LIMITS.task_success, low=0, high=1, decimals=0),
+        Look("percentunit", LIMITS.handoff_success, low=0, high=1, decimals=0),
     ),
     bars(
         "Confidence",
         "How many hand-offs were decided with which confidence in the time range.",
         [
             Query(ask.in_bin(handoffs.HANDOFF_CONFIDENCE, lower, upper), name)
-            for name, lower, upper in ask.bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
+            for name, lower, upper in bins(handoffs.HANDOFF_CONFIDENCE, CONFIDENCE_BINS)
         ],
         Look(COUNT, low=0, decimals=0),
     ),

@@ -15,9 +15,10 @@ too. The pictures show the demo's history in Grafana.
 Every dashboard has the same head: **Data source**; **Job**, **Instance** and **Source**; **Project** and **Model**
 where its metrics have them (a panel whose metric has not says "all projects" in its title); **Resolution**, the
 shortest step that is drawn (events of a platform are minutes apart: over five minutes a rate is spikes, over an hour
-it is a rate); and a filter for other labels, such as `tenant`. **Dashboards**, on the right, leads to the others,
-with time and variables kept. Vertical marks are restarts of the exporter (blue), rewinds of a source (orange) and
-firing alerts (red). Shares and quantiles of fewer than five events are left out, for they say nothing.
+it is a rate; the exporter's own are seconds apart, and always drawn by five minutes); and a filter for other labels,
+such as `tenant`. **Dashboards**, on the right, leads to the others, with time and variables kept. Vertical marks
+are restarts of the exporter (blue), rewinds of a source (orange) and alerts that begin to fire (red). Shares and
+quantiles of fewer than five events are left out, for they say nothing.
 """
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
 from dashboards.panels import PER_HOUR, Look, Query, bars, stat, steps, timeseries
+from dashboards.questions import FIRING, ask, savings_rate, share, some
 from exporter.catalogue import handoffs, money, own, sessions, tasks
+from exporter.promql import binary
 
 HANDOFFS, COST, BUDGETS = "orchestration-handoffs", "orchestration-cost", "orchestration-budgets"
 SESSIONS, AGENTS, SLO, EXPORTER = (f"orchestration-{name}" for name in ("sessions", "agents", "slo", "exporter"))
 
 SPENT_TODAY = ask.now(money.LEDGER_COST, period="day")
-OPTIMISATION = ask.savings_rate(
+OPTIMISATION = savings_rate(
     ask.total(money.BASELINE_COST, component="handoff"), ask.total(money.COST, component="handoff")
 )
-BUDGET_LEFT = f"min(1 - {ask.select(money.BUDGET_SPENT)} / {ask.select(money.BUDGET_LIMIT)})"
+BUDGET_LEFT = binary(1, "-", binary(ask.gauge(money.BUDGET_SPENT), "/", ask.gauge(money.BUDGET_LIMIT))).aggregate("min")
 HEALTH = (("1", "Current", "green"), ("0", "Not current", "red"))
 
 headline = (
@@ -35,19 +36,19 @@ headline = (
     stat(
         "Today against last week",
         "Spend today over that of the same day last week up to the same time. 100% is alike, 200% is double.",
-        Query(ask.share(SPENT_TODAY, f"{SPENT_TODAY[:-1]} offset 1w)")),
-        Look("percentunit", steps("green", (1.5, "orange"), (2, "red")), decimals=0, explains=COST),
+        Query(share(SPENT_TODAY, ask.now(money.LEDGER_COST, period="day", offset="1w"))),
+        Look("percentunit", LIMITS.growth, decimals=0, explains=COST),
     ),
     stat(
         "Least budget left",
         "What is left of the tightest budget in its period; below 0 it is overspent.",
         Query(BUDGET_LEFT),
-        Look("percentunit", steps("red", (0.1, "orange"), (0.25, "green")), decimals=0, explains=BUDGETS),
+        Look("percentunit", LIMITS.budget_left, decimals=0, explains=BUDGETS),
     ),
     stat(
         "Firing alerts",
         "Alerts of the orchestration rules that fire now, without the watchdog's.",
-        Query(f"{ask.FIRING} or vector(0)"),
+        Query(FIRING),
         Look("short", steps("green", (1, "red")), explains=SLO),
     ),
     stat(
@@ -64,9 +65,9 @@ work = (
         "How much is going on: sessions started, hand-offs and tasks with a result. A drop of all three is a platform "
         "that stands still, or an exporter that does not read.",
         [
-            Query(ask.rate_per_hour(sessions.SESSIONS_STARTED), "sessions"),
-            Query(ask.rate_per_hour(handoffs.HANDOFFS_TOTAL), "hand-offs"),
-            Query(ask.rate_per_hour(tasks.TASKS_TOTAL), "tasks"),
+            Query(ask.per_hour(sessions.SESSIONS_STARTED), "sessions"),
+            Query(ask.per_hour(handoffs.HANDOFFS_TOTAL), "hand-offs"),
+            Query(ask.per_hour(tasks.TASKS_TOTAL), "tasks"),
         ],
         Look(PER_HOUR, low=0, explains=SESSIONS),
     ),
@@ -90,20 +91,19 @@ work = (
     timeseries(
         "Failures per hour",
         "Failed tasks by the model that did them. Compare with the rate of work: more work has more failures.",
-        [Query(ask.rate_per_hour(tasks.TASKS_TOTAL, "model", outcome="failure"), "{{model}}")],
+        [Query(ask.per_hour(tasks.TASKS_TOTAL, "model", outcome="failure"), "{{model}}")],
         Look(PER_HOUR, low=0, explains=AGENTS),
     ),
 )
 
-SPEND = ask.rate_per_hour(money.COST)
 spend = (
     timeseries(
         "Spend per hour",
         "Money spent, what it would have cost without hand-offs, and what was spent a week before (dashed).",
         [
-            Query(SPEND, "spend"),
-            Query(ask.rate_per_hour(money.BASELINE_COST), "without hand-offs"),
-            Query(SPEND.replace("])", "] offset 1w)"), "spend, a week before"),
+            Query(ask.per_hour(money.COST), "spend"),
+            Query(ask.per_hour(money.BASELINE_COST), "without hand-offs"),
+            Query(ask.per_hour(money.COST, offset="1w"), "spend, a week before"),
         ],
         Look("currencyUSD", low=0, explains=COST),
         dashed="week before",
@@ -111,7 +111,7 @@ spend = (
     bars(
         "Projects by spend",
         "The ten projects that spent most in the time range.",
-        [Query(f"topk(10, {ask.total(money.COST, 'project')} > 0)", "{{project}}")],
+        [Query(some(ask.total(money.COST, "project")).top(10), "{{project}}")],
         Look("currencyUSD", low=0, decimals=2, explains=COST),
     ),
 )

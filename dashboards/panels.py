@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from grafanalib import core as grafana
 
+from exporter.promql import Expr
+
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 RESOLUTION = "$resolution"
 """The shortest step of what is drawn over time: events here are minutes apart, and a rate over less is spikes."""
@@ -27,8 +29,11 @@ Unit = Literal[
     "dateTimeAsIso",
     "dateTimeFromNow",
     "suffix:/h",
+    "suffix:×",
 ]
 PER_HOUR: Unit = "suffix:/h"
+TIMES: Unit = "suffix:×"
+"""As a multiple: 14.4× what would be just right."""
 COUNT: Unit = "locale"
 """Whole things, counted: 14,203 rather than 14 K."""
 
@@ -55,7 +60,7 @@ class Query:
     An ``instant`` one asks for one moment. ``ref`` is given where the panel needs a name; otherwise A, B, … by place.
     """
 
-    expr: str
+    expr: Expr
     legend: str = ""
     instant: bool = False
     exemplar: bool = False
@@ -89,7 +94,7 @@ class Column:
     """A table's column of values: its heading, what it asks (an instant vector), its unit and colours."""
 
     heading: str
-    expr: str
+    expr: Expr
     unit: Unit = "short"
     steps: tuple[Step, ...] = ()
     decimals: int | None = None
@@ -128,7 +133,7 @@ class _Target(grafana.Target):  # type: ignore[misc]
 
     def __init__(self, query: Query, ref: str, form: str) -> None:
         super().__init__(
-            expr=query.expr,
+            expr=str(query.expr),
             legendFormat=query.legend or "__auto",
             refId=query.ref or ref,
             instant=query.instant,
@@ -147,7 +152,8 @@ def _refs(count: int) -> list[str]:
     return [chr(ord("A") + number) for number in range(count)]
 
 
-def _targets(queries: Sequence[Query], form: str) -> list[_Target]:
+def targets(queries: Sequence[Query], form: str) -> list[_Target]:
+    """What Grafana is asked, in order, in the form of `time_series`, `table` or `heatmap`."""
     return [_Target(query, ref, form) for query, ref in zip(queries, _refs(len(queries)), strict=True)]
 
 
@@ -174,18 +180,25 @@ def _defaults(look: Look) -> dict[str, Any]:
     }
 
 
-def _tile(panel: Any, title: str, question: str, look: Look, size: tuple[int, int], queries: Sequence[Query]) -> Tile:
+def as_tile(panel: Any, title: str, question: str, look: Look, size: tuple[int, int], queries: Sequence[Query]) -> Tile:
+    """A panel with what every panel has."""
     panel.title, panel.description, panel.links = title, question, _drill(look.explains)
     panel.dataSource, panel.maxDataPoints = DATASOURCE, None
     width, height = size
     return Tile(panel, title, question, width, height, tuple(queries), look.explains, look.quiet)
 
 
+_NOTHING = {"type": "special", "options": {"match": "null", "result": {"text": "–", "color": "text"}}}
+"""What is not there has no colour: it would have that of the least of values, which may be red."""
+
+
 def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = False) -> Tile:
     """One number; with ``trend`` its course behind it."""
     asked = query if trend else replace(query, instant=True)
+    fields = _defaults(look)
+    fields["mappings"].append(_NOTHING)
     panel = grafana.Stat(
-        targets=_targets([asked], "time_series"),
+        targets=targets([asked], "time_series"),
         reduceCalc="lastNotNull",
         graphMode="area" if trend else "none",
         colorMode="value",
@@ -193,9 +206,12 @@ def stat(title: str, question: str, query: Query, look: Look, *, trend: bool = F
         format=look.unit,
         thresholds=[],
         noValue="–",
-        extraJson={"fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "thresholds"}}}},
+        extraJson={
+            "fieldConfig": {"defaults": {**fields, "color": {"mode": "thresholds"}}},
+            "options": {"showPercentChange": False, "percentChangeColorMode": "standard", "wideLayout": True},
+        },
     )
-    return _tile(panel, title, question, look, (8, 3), [asked])
+    return as_tile(panel, title, question, look, (8, 3), [asked])
 
 
 OUTCOMES: Mapping[str, str] = {
@@ -242,12 +258,13 @@ def timeseries(
     """Values over time. ``limits`` draws the thresholds; series whose name ends in ``dashed`` are drawn so."""
     named = {**OUTCOMES, **(colours or {})}
     panel = grafana.TimeSeries(
-        targets=_targets(queries, "time_series"),
+        targets=targets(queries, "time_series"),
         interval=RESOLUTION,
         drawStyle=style,
-        fillOpacity=60 if style == "bars" or stacked else 0,
-        lineWidth=1 if style == "bars" else 2,
-        showPoints="auto",
+        # stacked areas have no edge: one that is 0 would be drawn over the edge of that below it
+        fillOpacity=70 if stacked else 60 if style == "bars" else 0,
+        lineWidth=0 if stacked else 1 if style == "bars" else 2,
+        showPoints="never" if stacked else "auto",
         pointSize=4,
         # a ratio that has no events in one step is absent: lines go on over a few steps without
         spanNulls=False,
@@ -262,11 +279,20 @@ def timeseries(
         thresholdsStyleMode="dashed" if limits else "off",
         overrides=[*(_named_colour(*item) for item in named.items()), *([_dashed(dashed)] if dashed else [])],
         extraJson={
-            "fieldConfig": {"defaults": {**_defaults(look), "custom": {"axisSoftMin": 0}}},
+            "fieldConfig": {"defaults": {**_defaults(look), "custom": {"axisSoftMin": 0, **_least(look, limits)}}},
             "options": {"legend": {"showLegend": True}},
         },
     )
-    return _tile(panel, title, question, look, (12, 9), queries)
+    return as_tile(panel, title, question, look, (12, 10), queries)
+
+
+_LEAST: Mapping[Unit, float] = {COUNT: 1, PER_HOUR: 1, "currencyUSD": 0.01}
+
+
+def _least(look: Look, limits: bool) -> dict[str, float]:
+    """How high an axis is at least: limits are in sight, and where all is 0 it does not end at 100."""
+    top = look.steps[-1][1] if limits else _LEAST.get(look.unit)
+    return {} if top is None or look.high is not None else {"axisSoftMax": top}
 
 
 def table(
@@ -292,17 +318,20 @@ def table(
         "table",
         {
             "fieldConfig": {
-                "defaults": {**_defaults(look), "custom": {"align": "auto", "cellOptions": {"type": "auto"}}},
+                "defaults": {
+                    **_defaults(look),
+                    "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 70},
+                },
                 "overrides": [_column(column) for column in columns],
             },
             "options": {
+                "frameIndex": 0,
                 "showHeader": True,
                 "cellHeight": "sm",
                 "sortBy": [{"displayName": first, "desc": True}],
-                "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
             },
         },
-        targets=_targets(queries, "table"),
+        targets=targets(queries, "table"),
         transformations=[
             *([] if single else [{"id": "merge", "options": {}}]),
             {
@@ -311,7 +340,7 @@ def table(
             },
         ],
     )
-    return _tile(panel, title, question, look, (12, 9), queries)
+    return as_tile(panel, title, question, look, (12, 10), queries)
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -352,14 +381,15 @@ def heatmap(title: str, question: str, query: Query, look: Look) -> Tile:
                 "filterValues": {"le": 1e-9},
                 "legend": {"show": True},
                 "rowsFrame": {"layout": "auto"},
+                "showValue": "never",
                 "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
                 "yAxis": {"axisPlacement": "left", "reverse": False, "unit": look.unit},
             },
         },
-        targets=_targets([query], "heatmap"),
+        targets=targets([query], "heatmap"),
         interval=RESOLUTION,
     )
-    return _tile(panel, title, question, look, (12, 9), [query])
+    return as_tile(panel, title, question, look, (12, 10), [query])
 
 
 def bars(title: str, question: str, queries: Sequence[Query], look: Look) -> Tile:
@@ -379,61 +409,35 @@ def bars(title: str, question: str, queries: Sequence[Query], look: Look) -> Til
                 "valueMode": "color",
                 "namePlacement": "auto",
                 "sizing": "auto",
+                "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
+                "text": {"titleSize": 14, "valueSize": 18},
                 "minVizWidth": 8,
                 "minVizHeight": 16,
                 "maxVizHeight": 300,
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             },
         },
-        targets=_targets(asked, "time_series"),
+        targets=targets(asked, "time_series"),
     )
-    return _tile(panel, title, question, look, (12, 9), asked)
+    return as_tile(panel, title, question, look, (12, 10), asked)
 
 
 def states(title: str, question: str, query: Query, look: Look) -> Tile:
     """Which state each series was in, and when that changed."""
     panel = grafana.StateTimeline(
-        targets=_targets([query], "time_series"),
+        targets=targets([query], "time_series"),
         showValue="never",
         legendDisplayMode="list",
         tooltipMode="single",
         extraJson={
-            "fieldConfig": {"defaults": _defaults(look)},
-            "options": {"legend": {"showLegend": True}, "tooltip": {"sort": "none"}},
+            "fieldConfig": {"defaults": {**_defaults(look), "color": {"mode": "palette-classic"}}},
+            "options": {"legend": {"showLegend": True, "calcs": []}, "tooltip": {"sort": "none"}},
         },
     )
-    return _tile(panel, title, question, look, (24, 5), [query])
-
-
-def graph(title: str, question: str, nodes: str, edges: str, look: Look) -> Tile:
-    """Who hands work to whom: ``nodes`` have the labels id and title, ``edges`` id, source and target."""
-    queries = [Query(nodes, instant=True, ref="nodes"), Query(edges, instant=True, ref="edges")]
-    panel = Shaped(
-        "nodeGraph",
-        {
-            "fieldConfig": {"defaults": {}, "overrides": []},
-            "options": {
-                "zoomMode": "cooperative",
-                "nodes": {"mainStatUnit": look.unit},
-                "edges": {"mainStatUnit": look.unit},
-            },
-        },
-        targets=_targets(queries, "table"),
-        transformations=[
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": {"Time": True},
-                    "indexByName": {},
-                    "renameByName": dict.fromkeys(("Value", "Value #nodes", "Value #edges"), "mainstat"),
-                },
-            }
-        ],
-    )
-    return _tile(panel, title, question, look, (12, 12), queries)
+    return as_tile(panel, title, question, look, (24, 5), [query])
 
 
 def text(title: str, content: str) -> Tile:
     """Words, in Markdown."""
     panel = grafana.Text(content=content, mode="markdown")
-    return _tile(panel, title, content, Look(), (24, 3), [])
+    return as_tile(panel, title, content, Look(), (24, 3), [])

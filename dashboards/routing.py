@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
+from alerting.guards import KNOWN
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, stat, table, timeseries
+from dashboards.questions import FEW, LONG, RANGE, RATE, ask, bins, share
 from exporter.catalogue import models, platform, routing
+from exporter.promql import Expr, binary
 from exporter.spec import Metric
 
 CONFIDENCE_BINS = (0.5, 0.7, 0.8, 0.9, 1.0)
@@ -21,18 +23,14 @@ headline = (
     stat(
         "Success",
         "The share of decisions that turned out well, of those whose result is known.",
-        Query(ask.success(routing.ROUTING_RESULTS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Query(ask.success(routing.ROUTING_RESULTS, over=RANGE)),
+        Look("percentunit", LIMITS.handoff_success, decimals=1),
     ),
     stat(
         "Result known",
         "The share of results that were recorded. Some platforms record none: then everything about results here is of "
         "no use.",
-        Query(
-            ask.share(
-                ask.total(routing.ROUTING_RESULTS, outcome=f"~{ask.KNOWN}"), ask.total(routing.ROUTING_RESULTS), ask.FEW
-            )
-        ),
+        Query(share(ask.total(routing.ROUTING_RESULTS, outcome=KNOWN), ask.total(routing.ROUTING_RESULTS), FEW)),
         Look("percentunit", decimals=0),
     ),
     stat(
@@ -50,8 +48,8 @@ headline = (
     stat(
         "Errors per call",
         "Errors of model calls over calls in the time range; one call can have several.",
-        Query(ask.share(ask.total(models.MODEL_CALL_ERRORS), ask.total(models.MODEL_CALLS), ask.FEW)),
-        Look("percentunit", LIMITS.escalated, decimals=1),
+        Query(share(ask.total(models.MODEL_CALL_ERRORS), ask.total(models.MODEL_CALLS), FEW)),
+        Look("percentunit", LIMITS.call_errors, decimals=1),
     ),
 )
 
@@ -59,14 +57,14 @@ decisions = (
     timeseries(
         "Decisions per hour, by model",
         "Which model the router selects.",
-        [Query(ask.rate_per_hour(routing.ROUTING_DECISIONS, "model"), "{{model}}")],
+        [Query(ask.per_hour(routing.ROUTING_DECISIONS, "model"), "{{model}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Decisions per hour, by complexity",
         "How hard the router takes the work to be.",
-        [Query(ask.rate_per_hour(routing.ROUTING_DECISIONS, "complexity"), "{{complexity}}")],
+        [Query(ask.per_hour(routing.ROUTING_DECISIONS, "complexity"), "{{complexity}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -74,7 +72,7 @@ decisions = (
         "Success by model",
         "The share of decisions that turned out well, where at least five had a known result in a step.",
         [Query(ask.success(routing.ROUTING_RESULTS, "model"), "{{model}}")],
-        Look("percentunit", LIMITS.task_success, high=1),
+        Look("percentunit", LIMITS.handoff_success, high=1),
         limits=True,
     ),
     timeseries(
@@ -87,14 +85,14 @@ decisions = (
         "Cost per hour",
         "What the routed work cost by the router's own record: a second view of the hand-offs' money, never to be "
         "added to it.",
-        [Query(ask.rate_per_hour(routing.ROUTING_COST, "model"), "{{model}}")],
+        [Query(ask.per_hour(routing.ROUTING_COST, "model"), "{{model}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
     timeseries(
         "Tokens per hour",
         "Tokens of the routed work by the router's own record: a second view of the hand-offs'.",
-        [Query(ask.rate_per_hour(routing.ROUTING_TOKENS, "model"), "{{model}}")],
+        [Query(ask.per_hour(routing.ROUTING_TOKENS, "model"), "{{model}}")],
         Look("short", low=0),
         stacked=True,
     ),
@@ -104,9 +102,9 @@ decisions = (
         "its name. Bins of fewer than five known results are left out.",
         [
             Query(ask.calibration(routing.ROUTING_RESULT_CONFIDENCE, lower, upper), name)
-            for name, lower, upper in ask.bins(routing.ROUTING_RESULT_CONFIDENCE, CONFIDENCE_BINS)
+            for name, lower, upper in bins(routing.ROUTING_RESULT_CONFIDENCE, CONFIDENCE_BINS)
         ],
-        Look("percentunit", LIMITS.task_success, low=0, high=1, decimals=0),
+        Look("percentunit", LIMITS.handoff_success, low=0, high=1, decimals=0),
     ),
     timeseries(
         "Confidence",
@@ -117,18 +115,18 @@ decisions = (
 )
 
 
-def _of_model(metric: Metric) -> str:
+def _of_model(metric: Metric) -> Expr:
     """A value of each model, with the vendor and tier that the platform names."""
     value = ask.total(metric, "model") if metric.type == "counter" else ask.now(metric, "model", how="max")
-    known = f"max by (model, vendor, tier) ({ask.select(models.MODEL_INFO)})"
-    return f"{known} * on (model) group_left {value}"
+    known = ask.now(models.MODEL_INFO, "model", "vendor", "tier", how="max")
+    return binary(known, "* on (model) group_left", value)
 
 
 calls = (
     timeseries(
         "Model calls per hour",
         "Calls by model.",
-        [Query(ask.rate_per_hour(models.MODEL_CALLS, "model"), "{{model}}")],
+        [Query(ask.per_hour(models.MODEL_CALLS, "model"), "{{model}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -136,22 +134,22 @@ calls = (
         "Errors and retries per hour",
         "Of model calls; one call can have several.",
         [
-            Query(ask.rate_per_hour(models.MODEL_CALL_ERRORS, "model"), "{{model}} errors"),
-            Query(ask.rate_per_hour(models.MODEL_CALL_RETRIES, "model"), "{{model}} retries"),
+            Query(ask.per_hour(models.MODEL_CALL_ERRORS, "model"), "{{model}} errors"),
+            Query(ask.per_hour(models.MODEL_CALL_RETRIES, "model"), "{{model}} retries"),
         ],
         Look(PER_HOUR, low=0),
         dashed="retries",
     ),
     timeseries(
         "Duration of calls, 95th percentile",
-        "95 of 100 calls took at most so long, by model.",
-        [Query(ask.quantile(0.95, models.MODEL_CALL_DURATION, "model"), "{{model}}")],
+        "95 of 100 calls of the six hours before took at most so long, by model.",
+        [Query(ask.quantile(0.95, models.MODEL_CALL_DURATION, "model", over=LONG), "{{model}}")],
         Look("s", low=0),
     ),
     timeseries(
         "Quality of calls",
         "Mean quality by the platform's own judgement, by model.",
-        [Query(ask.mean(models.MODEL_QUALITY, "model", over=ask.RATE), "{{model}}")],
+        [Query(ask.mean(models.MODEL_QUALITY, "model", over=RATE), "{{model}}")],
         Look("percentunit", high=1),
     ),
     table(
@@ -163,7 +161,10 @@ calls = (
             Column("Capacity used up to", _of_model(models.MODEL_CAPACITY), "percentunit", decimals=0),
             Column("Availability", _of_model(models.MODEL_AVAILABILITY), "percentunit", decimals=0),
             Column(
-                "Price of a million tokens", f"{_of_model(models.MODEL_TOKEN_COST)} * 1e6", "currencyUSD", decimals=2
+                "Price of a million tokens",
+                binary(_of_model(models.MODEL_TOKEN_COST), "*", 1e6),
+                "currencyUSD",
+                decimals=2,
             ),
             Column("Calls", _of_model(models.MODEL_CALLS), COUNT, decimals=0),
         ),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, bars, heatmap, stat, table, timeseries
+from dashboards.questions import LONG, RANGE, ask, share, some
 from exporter.catalogue import platform, sessions
 from exporter.spec import Histogram
-
-WINDOW = "6h"
-"""Sessions are few: what one takes is told of all that ended in the six hours before each moment."""
 
 headline = (
     stat(
@@ -28,13 +25,13 @@ headline = (
     stat(
         "Completed",
         "The share of ended sessions in which no task failed. Most end by idleness, so they come an hour late.",
-        Query(ask.share(ask.total(sessions.SESSIONS_ENDED, outcome="completed"), ask.total(sessions.SESSIONS_ENDED))),
+        Query(share(ask.total(sessions.SESSIONS_ENDED, outcome="completed"), ask.total(sessions.SESSIONS_ENDED))),
         Look("percentunit", decimals=0),
     ),
     stat(
         "Median cost",
         "Half of the sessions that ended in the time range cost at most so much.",
-        Query(ask.quantile(0.5, sessions.SESSION_COST, over=ask.RANGE)),
+        Query(ask.quantile(0.5, sessions.SESSION_COST, over=RANGE)),
         Look("currencyUSD", decimals=3),
     ),
     stat(
@@ -55,7 +52,7 @@ course = (
     timeseries(
         "Started per hour",
         "Sessions that started, by project.",
-        [Query(ask.rate_per_hour(sessions.SESSIONS_STARTED, "project"), "{{project}}")],
+        [Query(ask.per_hour(sessions.SESSIONS_STARTED, "project"), "{{project}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -70,14 +67,14 @@ course = (
         "Ended per hour, by outcome",
         "completed has no failed task, failed no completed one, partial both. Sessions that end by idleness come an "
         "hour late.",
-        [Query(ask.rate_per_hour(sessions.SESSIONS_ENDED, "outcome"), "{{outcome}}")],
+        [Query(ask.per_hour(sessions.SESSIONS_ENDED, "outcome"), "{{outcome}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Ended per hour, by how",
         "closed by the platform, idle for an hour, or lost: the row vanished while the session was open.",
-        [Query(ask.rate_per_hour(sessions.SESSIONS_ENDED, "end"), "{{end}}")],
+        [Query(ask.per_hour(sessions.SESSIONS_ENDED, "end"), "{{end}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -86,7 +83,7 @@ course = (
 
 def _quantiles(metric: Histogram) -> list[Query]:
     return [
-        Query(ask.quantile(level, metric, over=WINDOW), name)
+        Query(ask.quantile(level, metric, over=LONG), name)
         for level, name in ((0.5, "median"), (0.95, "95th percentile"))
     ]
 
@@ -157,11 +154,11 @@ now = (
             Column("Mean hand-offs", ask.mean(sessions.SESSION_HANDOFFS, "project"), decimals=1),
         ),
         Look(),
-    ).sized(24, 9),
+    ).sized(24, 10),
     bars(
         "Activities",
         "What the platform announced in the time range, by type of event.",
-        [Query(f"{ask.total(platform.ACTIVITIES_TOTAL, 'event')} > 0", "{{event}}")],
+        [Query(some(ask.total(platform.ACTIVITIES_TOTAL, "event")), "{{event}}")],
         Look(COUNT, low=0, decimals=0),
     ).sized(24, 8),
 )

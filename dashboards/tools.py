@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dashboards import questions as ask
 from dashboards.board import Board, Row
 from dashboards.limits import LIMITS
 from dashboards.panels import COUNT, PER_HOUR, Column, Look, Query, stat, table, timeseries
+from dashboards.questions import LONG, RANGE, ask, some
 from exporter.catalogue import agents, platform
 
 headline = (
@@ -18,8 +18,8 @@ headline = (
     stat(
         "Success of tool calls",
         "The share of calls that succeeded, of those whose result is known.",
-        Query(ask.success(agents.TOOL_CALLS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Query(ask.success(agents.TOOL_CALLS, over=RANGE)),
+        Look("percentunit", LIMITS.tool_success, decimals=1),
     ).sized(6),
     stat(
         "Hooks",
@@ -30,8 +30,8 @@ headline = (
     stat(
         "Success of hooks",
         "The share of executions that succeeded, of those whose result is known.",
-        Query(ask.success(platform.HOOK_EXECUTIONS, over=ask.RANGE)),
-        Look("percentunit", LIMITS.task_success, decimals=1),
+        Query(ask.success(platform.HOOK_EXECUTIONS, over=RANGE)),
+        Look("percentunit", LIMITS.hook_success, decimals=1),
     ).sized(6),
 )
 
@@ -39,7 +39,7 @@ tool_tiles = (
     timeseries(
         "Calls per hour, by server",
         "Calls of MCP tools, by the server that has them.",
-        [Query(ask.rate_per_hour(agents.TOOL_CALLS, "server"), "{{server}}")],
+        [Query(ask.per_hour(agents.TOOL_CALLS, "server"), "{{server}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
@@ -48,7 +48,7 @@ tool_tiles = (
         "By server and tool; only those that failed in the time range.",
         [
             Query(
-                f"{ask.rate_per_hour(agents.TOOL_CALLS, 'server', 'tool', outcome='failure')} > 0",
+                some(ask.per_hour(agents.TOOL_CALLS, "server", "tool", outcome="failure")),
                 "{{server}} {{tool}}",
             )
         ],
@@ -56,15 +56,15 @@ tool_tiles = (
     ),
     timeseries(
         "Duration of calls, 95th percentile",
-        "95 of 100 calls took at most so long, by server.",
-        [Query(ask.quantile(0.95, agents.TOOL_DURATION, "server"), "{{server}}")],
+        "95 of 100 calls of the six hours before took at most so long, by server.",
+        [Query(ask.quantile(0.95, agents.TOOL_DURATION, "server", over=LONG), "{{server}}")],
         Look("s", low=0),
         log=True,
     ),
     timeseries(
         "Spend on tools per hour",
         "Money spent on tool calls, by server.",
-        [Query(ask.rate_per_hour(agents.TOOL_COST, "server"), "{{server}}")],
+        [Query(ask.per_hour(agents.TOOL_COST, "server"), "{{server}}")],
         Look("currencyUSD", low=0),
         stacked=True,
     ),
@@ -76,9 +76,9 @@ tool_tiles = (
             Column("Calls", ask.total(agents.TOOL_CALLS, "server", "tool"), COUNT, decimals=0),
             Column(
                 "Success",
-                ask.success(agents.TOOL_CALLS, "server", "tool", over=ask.RANGE),
+                ask.success(agents.TOOL_CALLS, "server", "tool", over=RANGE),
                 "percentunit",
-                LIMITS.task_success,
+                LIMITS.tool_success,
                 1,
             ),
             Column("Mean duration", ask.mean(agents.TOOL_DURATION, "server", "tool"), "s", decimals=2),
@@ -92,14 +92,14 @@ hooks = (
     timeseries(
         "Hooks per hour",
         "Hooks executed, by type.",
-        [Query(ask.rate_per_hour(platform.HOOK_EXECUTIONS, "hook"), "{{hook}}")],
+        [Query(ask.per_hour(platform.HOOK_EXECUTIONS, "hook"), "{{hook}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),
     timeseries(
         "Hooks per hour, by outcome",
         "How they went.",
-        [Query(ask.rate_per_hour(platform.HOOK_EXECUTIONS, "outcome"), "{{outcome}}")],
+        [Query(ask.per_hour(platform.HOOK_EXECUTIONS, "outcome"), "{{outcome}}")],
         Look(PER_HOUR, low=0),
         stacked=True,
     ),

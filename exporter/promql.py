@@ -70,9 +70,39 @@ class Expr:
         names = f" {'by' if by else 'without'} ({', '.join(by or dropped)}) " if by or dropped else ""
         return Expr(f"{how}{names}({self.text})")
 
+    def top(self, count: int) -> Expr:
+        """The ``count`` series with the highest values."""
+        return Expr(f"topk({count:d}, {self.text})")
+
+    def rounded(self) -> Expr:
+        """The nearest whole numbers: an increase is extrapolated, and hardly ever whole."""
+        return Expr(f"round({self.text})")
+
+    def count_values(self, label: str, *by: str) -> Expr:
+        """How many series have each value, which becomes a label; by some other labels."""
+        names = f" by ({', '.join(by)}) " if by else ""
+        return Expr(f'count_values{names}("{label}", {self.text})')
+
+    def labelled(self, name: str, value: str) -> Expr:
+        """The same with a label of that value, which it had not."""
+        return Expr(f'label_replace({self.text}, "{name}", "{value}", "", "")')
+
+    def copied(self, label: str, to: str) -> Expr:
+        """The same with a label's value in another label, too."""
+        return Expr(f'label_replace({self.text}, "{to}", "$1", "{label}", "(.*)")')
+
+    def joined(self, to: str, between: str, *labels: str) -> Expr:
+        """The same with the values of some labels, with a text between them, in another one."""
+        names = ", ".join(f'"{label}"' for label in labels)
+        return Expr(f'label_join({self.text}, "{to}", "{between}", {names})')
+
     def over(self, how: str | float, window: str, step: str, offset: str = "") -> Expr:
         """The expression's own course (a subquery, evaluated each ``step``) as one number: see `over_time`."""
         return over_time(how, f"({self.text})[{_window(window)}:{_window(step)}]", offset)
+
+
+NOW = Expr("time()")
+"""The time of the evaluation, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +137,15 @@ class Selector:
         """
         return Expr(f"changes({self.text}[{_window(window)}])")
 
-    def value(self) -> Expr:
-        """The gauge as it is.
+    def value(self, offset: str = "") -> Expr:
+        """The gauge as it is, or was ``offset`` ago.
 
         Raises:
-            PromqlError: the metric is no gauge: its value is an accident of when counting began.
+            PromqlError: the metric is no gauge: its value is an accident of when counting began; or the offset is none.
         """
         if _kind(self.metric) != "gauge":
             raise PromqlError(f"{self.metric.name} is a {_kind(self.metric)}: only its rate or increase means anything")
-        return Expr(self.text)
+        return Expr(_moved(self.text, offset))
 
     def over(self, how: str | float, window: str, offset: str = "") -> Expr:
         """The gauge's course over a window as one number: see `over_time`.
@@ -218,7 +248,17 @@ def quantile(level: float, histogram: Asked, window: str, *by: str, **where: str
     for name in by:
         _check_label(histogram, "_bucket", name)
     buckets = select(histogram, "_bucket", **where).rate(window).sum("le", *(name for name in by if name != "le"))
+    return bucket_quantile(level, buckets)
+
+
+def bucket_quantile(level: float, buckets: Expr) -> Expr:
+    """A quantile of rates or increases of a histogram's buckets, by their `le`; NaN where nothing was observed."""
     return Expr(f"histogram_quantile({level:g}, {buckets})")
+
+
+def vector(value: float) -> Expr:
+    """One series without labels that always has this value."""
+    return Expr(f"vector({value:g})")
 
 
 def binary(left: Expr | float, operator: str, right: Expr | float) -> Expr:

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from tests.browser import Browser, wanted_browser
+from tests.grafanatypes import Grafana, wanted_grafana
 from tests.realtools import (
     NOT_RUN,
     NOT_RUN_FILE,
@@ -28,7 +29,7 @@ from tests.realtools import (
     wanted_prometheus,
 )
 
-REAL = frozenset(("prometheus_tools", "alertmanager_tools", "browser"))
+REAL = frozenset(("prometheus_tools", "alertmanager_tools", "browser", "grafana"))
 """The fixtures that give a test real programs."""
 StartPrometheus = Callable[..., Awaitable[Prometheus]]
 
@@ -87,6 +88,15 @@ def browser(request: pytest.FixtureRequest) -> Browser:
     if isinstance(request.param, Missing):
         cannot_run(request.param)
     assert isinstance(request.param, Browser)
+    return request.param
+
+
+@pytest.fixture(scope="session", params=wanted_grafana(), ids=str)
+def grafana(request: pytest.FixtureRequest) -> Grafana:
+    """Grafana's own types, and its code that picks colours."""
+    if isinstance(request.param, Missing):
+        cannot_run(request.param)
+    assert isinstance(request.param, Grafana)
     return request.param
 
 

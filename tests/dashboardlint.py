@@ -19,7 +19,10 @@ Rule = Callable[[Dashboard], Iterator[str]]
 
 EXEMPT = {"orchestration-wallboard": "it has no variables, so that it can be shared in public"}
 """Dashboards without variables, which the rules about templates, job and instance leave out."""
-OWN_UNITS = {"suffix:/h": "events an hour: the linter's list has minutes and seconds only"}
+OWN_UNITS = {
+    "suffix:/h": "events an hour: the linter's list has minutes and seconds only",
+    "suffix:×": "a multiple of what would be just right: the linter's list has no factor",
+}
 PROMETHEUS_OWN = ("ALERTS",)
 """Series that Prometheus makes itself, without job and instance."""
 UNITS = {
@@ -28,7 +31,7 @@ UNITS = {
 }
 VALUES = {"$__rate_interval": "61m", "$__range": "1d", "$__interval": "1h"}
 _COUNTER = re.compile(r"\b(\w+(?:_total|_count|_sum|_bucket))\b(\{[^{}]*\})?(\[)?")
-_SELECTOR = re.compile(r"\b((?:orchestration|process)_\w+|ALERTS)\b(?:\{([^{}]*)\})?")
+_SELECTOR = re.compile(r"\b((?:orchestration|process)_\w+|ALERTS|[a-z_]+:\w+:\w+)\b(?:\{([^{}]*)\})?")
 _NEED_UNIT = ("stat", "timeseries", "gauge", "bargauge")
 
 

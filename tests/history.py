@@ -44,12 +44,14 @@ class History:
 class Asked:
     """What a history is made of.
 
-    ``metric`` is a regular expression of whole metric names, ``past`` has the demo's incidents, ``outages`` the times
-    without samples (Unix seconds), ``budgets`` are the configuration's, as JSON.
+    ``shown_days`` are those of its end that have samples (0: all), for what compares with a month before needs rows of
+    then. ``metric`` is a regular expression of whole metric names, ``past`` has the demo's incidents, ``outages`` the
+    times without samples (Unix seconds), ``budgets`` are the configuration's, as JSON.
     """
 
     days: float
     step_s: float = 60.0
+    shown_days: float = 0
     metric: str = ""
     seed: int = 1
     end: float = NOW_S
@@ -70,7 +72,7 @@ def history(tools: Tools, **asked: Any) -> History:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             with tempfile.TemporaryDirectory(prefix="making-", dir=kept) as making:
-                _make(Path(making), tools, wanted)
+                make(Path(making), tools, wanted)
                 Path(making).rename(folder)
                 Path(making).mkdir()  # for TemporaryDirectory to remove
             _forget_oldest(kept, folder)
@@ -78,7 +80,8 @@ def history(tools: Tools, **asked: Any) -> History:
     return History(folder / "blocks", folder / "platform.db", wanted.end)
 
 
-def _make(folder: Path, tools: Tools, asked: Asked) -> None:
+def make(folder: Path, tools: Tools, asked: Asked) -> History:
+    """The history asked for, in a folder of the caller's: one that ends now is of no use to anybody else."""
     database = folder / "platform.db"
     platform = demo.Settings(seed=asked.seed, history_s=asked.days * 86400.0, past=asked.past)
     written_history(database, platform, asked.end).close()
@@ -90,6 +93,7 @@ def _make(folder: Path, tools: Tools, asked: Asked) -> None:
     settings = config.load(flags=flags, environ={}, metrics=SCHEMA.metrics, needs_source=True)
     wanted = Wanted(
         output=folder / "blocks",
+        start=asked.end - asked.shown_days * 86400.0 if asked.shown_days else None,
         to=asked.end,
         step_s=asked.step_s,
         metric=re.compile(asked.metric) if asked.metric else None,
@@ -108,6 +112,7 @@ def _make(folder: Path, tools: Tools, asked: Asked) -> None:
     )
     with ThreadPoolExecutor(1) as thread:  # the test that asks may have a loop of its own running
         thread.submit(asyncio.run, made).result()
+    return History(folder / "blocks", database, asked.end)
 
 
 def _sources() -> str:

@@ -95,16 +95,8 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
     Raises: QueryError if Prometheus cannot evaluate a rule.
     """
     storage = past.copied(folder / "storage")
-    first = past.end - STEP_S * 10_999
-
-    def started(name: str) -> Prometheus:
-        return Prometheus(tools, folder / name, storage=storage, flags=_QUIET, answer_s=ANSWER_S)
-
-    for number, layer in enumerate(rules.layers()):
-        async with started(f"layer-{number}") as prometheus:
-            answers = await _all(prometheus, [rule.expr for rule in layer], begin=first, end=past.end, recorded=True)
-        _store(tools, layer, answers, storage, folder / "recorded.om")
-    async with started("alerts") as prometheus:
+    await record(tools, rules, storage, folder, begin=past.end - STEP_S * 10_999, end=past.end)
+    async with _started(tools, folder / "alerts", storage) as prometheus:
         answers = await _all(prometheus, [alert.expr for alert in rules.alerts], begin=begin, end=past.end)
     found = [
         firing
@@ -112,6 +104,33 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
         for firing in firings(alert, series, begin=begin, end=past.end)
     ]
     return Month(begin, past.end, tuple(sorted(found, key=lambda firing: firing.span)))
+
+
+async def record(
+    tools: Tools,
+    rules: Rules,
+    storage: Path,
+    folder: Path,
+    *,
+    begin: float,
+    end: float,
+    step_s: float = STEP_S,
+    flags: Sequence[str] = (),
+) -> None:
+    """Add to a Prometheus's data folder what its recording rules would have recorded between two Unix times.
+
+    Raises: QueryError if Prometheus cannot evaluate a rule.
+    """
+    for number, layer in enumerate(rules.layers()):
+        async with _started(tools, folder / f"layer-{number}", storage, flags) as prometheus:
+            answers = await _all(
+                prometheus, [rule.expr for rule in layer], begin=begin, end=end, step_s=step_s, recorded=True
+            )
+        _store(tools, layer, answers, storage, folder / "recorded.om")
+
+
+def _started(tools: Tools, folder: Path, storage: Path, flags: Sequence[str] = ()) -> Prometheus:
+    return Prometheus(tools, folder, storage=storage, flags=[*_QUIET, *flags], answer_s=ANSWER_S)
 
 
 def firings(alert: Alerting, answer: Iterable[Series], *, begin: float, end: float) -> list[Firing]:
@@ -125,17 +144,23 @@ def firings(alert: Alerting, answer: Iterable[Series], *, begin: float, end: flo
 
 
 async def _all(
-    prometheus: Prometheus, exprs: Sequence[str], *, begin: float, end: float, recorded: bool = False
+    prometheus: Prometheus,
+    exprs: Sequence[str],
+    *,
+    begin: float,
+    end: float,
+    step_s: float = STEP_S,
+    recorded: bool = False,
 ) -> list[list[Series]]:
     """The answers to range queries, two at a time; what is ``recorded`` over days at `SLOW_STEP_S`, and held."""
     turn = asyncio.Semaphore(2)
 
     async def answer(expr: str) -> list[Series]:
         async with turn:
-            if recorded and re.search(r"\[(?:[3-9]|[1-9][0-9]+)d[\]:]", expr):
+            if recorded and step_s < SLOW_STEP_S and re.search(r"\[(?:[3-9]|[1-9][0-9]+)d[\]:]", expr):
                 slow = await prometheus.query_range(expr, start=begin, end=end, step_s=SLOW_STEP_S)
                 return [held(series, until=end) for series in slow]
-            return await prometheus.query_range(expr, start=begin, end=end, step_s=STEP_S)
+            return await prometheus.query_range(expr, start=begin, end=end, step_s=step_s)
 
     return await asyncio.gather(*map(answer, exprs))
 

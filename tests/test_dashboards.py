@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
+from alerting import groups, thresholds
+from alerting.groups import slo
 from dashboards import __main__ as command
-from dashboards import questions as ask
 from dashboards.board import Board, Row, built
 from dashboards.classic import SCHEMA_VERSION
 from dashboards.house import BOARDS
-from dashboards.panels import Look, Query, stat, steps
+from dashboards.limits import LIMITS, falling, rising
+from dashboards.panels import Look, Query, Step, stat, steps
+from dashboards.questions import ask, bins, everywhere
 from dashboards.unshown import UNSHOWN
 from exporter import catalogue, telemetry
 from exporter.catalogue import handoffs, money
+from exporter.promql import vector
 from tests.dashboardlint import panels, selectors, targets
 from tools.generated import differences
 
@@ -166,6 +170,16 @@ def test_the_wallboard_has_no_variable() -> None:
     assert MADE["orchestration-wallboard"]["templating"]["list"] == []
 
 
+@pytest.mark.parametrize("uid", MADE)
+def test_a_resolution_can_be_chosen_or_is_fixed(uid: str) -> None:
+    """The exporter's own panels are drawn by five minutes, the wallboard by the hour, all others as is chosen."""
+    made = MADE[uid]
+    chosen = {"orchestration-exporter": "5m", "orchestration-wallboard": "1h"}.get(uid, "$resolution")
+
+    assert {panel["interval"] for panel in panels(made) if panel["type"] == "timeseries"} == {chosen}
+    assert any(each["name"] == "resolution" for each in made["templating"]["list"]) is (chosen == "$resolution")
+
+
 def test_a_panel_without_its_models_or_projects_says_so() -> None:
     """Where a dashboard can be narrowed to a project that a panel's metrics do not have, the panel says so."""
     unsaid = []
@@ -208,37 +222,117 @@ def test_a_query_cannot_ask_for_a_label_that_the_metric_has_not() -> None:
     with pytest.raises(ValueError, match="has no label agent"):
         ask.total(money.COST, "agent")
     with pytest.raises(ValueError, match=r"no bucket for \[0.55\]"):
-        ask.bins(handoffs.HANDOFF_CONFIDENCE, (0.5, 0.55))
+        bins(handoffs.HANDOFF_CONFIDENCE, (0.5, 0.55))
+
+
+def test_a_ledger_is_not_added_up_over_periods() -> None:
+    """A row for each period is; and what is asked of everywhere has no variable."""
+    with pytest.raises(ValueError, match="needs one period"):
+        ask.now(money.LEDGER_COST, "project")
+
+    assert str(ask.now(money.LEDGER_COST, "period", period="~day|week")).startswith("sum by (period) (")
+    assert "$" not in str(everywhere.now(money.LEDGER_COST, period="day"))
 
 
 def test_calibration_is_of_bins_and_not_of_bounds() -> None:
     """Buckets are cumulative: what lies between two bounds is their difference."""
     query = ask.in_bin(handoffs.HANDOFF_CONFIDENCE, 0.8, 0.9)
 
-    assert re.findall(r'le="([\d.]+)"', query) == ["0.9", "0.8"]
-    assert " - " in query
+    assert re.findall(r'le="([\d.]+)"', str(query)) == ["0.9", "0.8"]
+    assert " - " in str(query)
+
+
+# ── what alerts know ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_service_levels_are_what_the_alerts_see() -> None:
+    """Every query but the objectives' own asks what a rule records; every level, window and budget is there."""
+    recorded = {rule.name for rule in groups.recorded()}
+    asked = {name for _, t in targets(MADE["orchestration-slo"]) for name, _ in selectors(t["expr"])}
+
+    assert asked == {
+        *(slo.budget_left(level).name for level in slo.LEVELS),
+        *(slo.bad_ratio(level, window).name for level in slo.LEVELS for window in slo.WINDOWS),
+    }
+    assert asked <= recorded
+    objectives = [t["expr"] for _, t in targets(MADE["orchestration-slo"]) if t["expr"].startswith("vector(")]
+    assert objectives == [f"vector({level.objective:g})" for level in slo.LEVELS]
+
+
+def test_red_is_where_an_alert_fires() -> None:
+    """By the alerts' own file, and each orange comes before it: none of the limits is typed again."""
+    shared = thresholds.load()
+    red = {name: max(v for _, v in found if v is not None) for name, found in LIMITS._asdict().items() if _rises(found)}
+    least = {name: found[1][1] for name, found in LIMITS._asdict().items() if not _rises(found)}
+
+    assert red == {
+        "call_errors": shared.handoffs.failure_ratio,
+        "escalated": shared.handoffs.escalated_ratio,
+        "waiting": shared.handoffs.oldest_in_flight_seconds,
+        "subagents": shared.sessions.subagents,
+        "session_cost": shared.sessions.cost_usd,
+        "growth": shared.money.spike,
+        "pace": shared.budgets.faster_than_time,
+        "exhausted": shared.money.exhausted_sessions,
+        "budget_used": 1,
+    }
+    assert least == {
+        "optimisation": pytest.approx(-shared.money.loss_ratio / (1 - shared.money.loss_ratio), abs=1e-6),
+        "task_success": pytest.approx(1 - shared.work.task_failures),
+        "handoff_success": pytest.approx(1 - shared.handoffs.failure_ratio),
+        "agent_success": pytest.approx(1 - shared.work.agent_errors),
+        "tool_success": pytest.approx(1 - shared.work.tool_errors),
+        "hook_success": pytest.approx(1 - shared.work.hook_failures),
+        "freshness": pytest.approx(1 - 3 * (1 - shared.service_levels.freshness.objective)),
+        "budget_left": 0,
+        "error_budget": 0,
+    }
+
+
+def _rises(found: tuple[Step, ...]) -> bool:
+    """Whether more is worse."""
+    assert len(found) == 3
+    return found[0] == ("green", None)
+
+
+def test_a_warning_comes_before_the_alert() -> None:
+    """From either side."""
+    assert rising(10) == (("green", None), ("orange", 5), ("red", 10))
+    assert falling(0.5) == (("red", None), ("orange", 0.5), ("green", 0.75))
+    with pytest.raises(ValueError, match="must increase"):
+        rising(10, early=11)
+    with pytest.raises(ValueError, match="must increase"):
+        falling(10, early=9)
 
 
 # ── layout ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _board(*sizes: tuple[int, int]) -> Board:
-    tiles = [stat("A", "B.", Query("up"), Look()).sized(*size) for size in sizes]
+    tiles = [stat("A", "B.", Query(vector(1)), Look()).sized(*size) for size in sizes]
     return Board("x", "Y", "Z", "About.", (Row("R", tiles),))
 
 
 @pytest.mark.parametrize(
     "sizes, message",
     [
-        ([(12, 4), (16, 4)], "wider than 24"),
-        ([(12, 4), (8, 4)], "is 20 wide"),
-        ([(12, 4), (12, 5)], "several heights"),
+        ([(12, 4), (16, 4)], "no room for 'A', 16 wide, at 12"),
+        ([(12, 4), (8, 4)], "does not end evenly"),
+        ([(12, 4), (12, 5)], "does not end evenly"),
+        ([(12, 4), (12, 5), (24, 1)], "no room for 'A', 24 wide, at 0"),
     ],
 )
 def test_a_row_that_does_not_fill_the_grid_is_refused(sizes: list[tuple[int, int]], message: str) -> None:
     """Too wide, too narrow, uneven."""
     with pytest.raises(ValueError, match=message):
         built(_board(*sizes))
+
+
+def test_panels_are_stacked_beside_a_high_one() -> None:
+    """From the left, at the highest place that is free."""
+    places = [panel["gridPos"] for panel in panels(built(_board((12, 8), (12, 4), (12, 4), (24, 2))))]
+
+    assert [(place["x"], place["y"], place["h"]) for place in places] == [(0, 1, 8), (12, 1, 4), (12, 5, 4), (0, 9, 2)]
 
 
 def test_thresholds_increase() -> None:

@@ -1,9 +1,14 @@
-"""Every query of every panel, asked of a real Prometheus that has a platform's past and watches it live."""
+"""Every query of every panel, asked of a real Prometheus that has 15 days of a platform's past and watches it live.
+
+The past is backfilled, incidents included; the recording rules are evaluated over it as over what comes in. Then the
+demo goes on from where the past ends, and is scraped.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
+import re
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -15,92 +20,141 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from alerting.groups import slo
 from dashboards.board import Board, built
 from dashboards.house import BOARDS
 from exporter import catalogue
+from exporter.catalogue import money, platform
+from exporter.demo import Incident
 from exporter.telemetry import DECLARATIONS
-from tests.dashboardlint import filled, panels, selectors, targets
-from tests.dashhistory import BUDGETS, past, stored
-from tests.processes import Demo, Serving, until
-from tests.realtools import Prometheus, Tools
+from tests.dashboardlint import filled as with_variables
+from tests.dashboardlint import panels, selectors, targets
+from tests.history import Asked, History, make
+from tests.months import JOB, RULES, record, shipped
+from tests.processes import Demo, Serving
+from tests.realtools import Missing, Prometheus, Tools, cannot_run, wanted_prometheus
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
-HOUR_S, WEEK_S = 3_600.0, 7 * 86_400.0
-LABELS = 'job="orchestration-exporter",instance="exporter:10477"'
-MINUTES = (-340, -62, -32, -3)
+HOUR_S, DAY_S = 3_600.0, 86_400.0
+DAYS, SHOWN_DAYS = 40.0, 15.0
+"""The platform's past, and its end that Prometheus has: this month is compared with the one before up to this day."""
+SAMPLE_S = 600.0
+"""Between the samples of the past: an hour has six, and a window of half an hour two or three."""
+LOOKBACK = "--query.lookback-delta=11m"
+INSTANCE = "localhost:10477"
+BUDGETS = (
+    {"name": "all", "limit_usd": 2000.0, "period": "month"},
+    {"name": "billing", "limit_usd": 500.0, "period": "week", "scope": {"project": "billing-api"}},
+)
+PAST = (
+    Incident("cost-spike", 9 * DAY_S, 9 * DAY_S - 6 * HOUR_S),
+    Incident("model-outage", 5 * DAY_S, 5 * DAY_S - 4 * HOUR_S),
+    Incident("tool-failure", 3 * DAY_S, 3 * DAY_S - 5 * HOUR_S),
+)
 SCRAPES = 10
 """The exporter lives: what one scrape does not show, another does."""
 QUIET = {(board.uid, board.title_of(tile)): tile.quiet for board in BOARDS for tile in board.tiles if tile.quiet}
 MADE = [built(board) for board in BOARDS]
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A database of three weeks, and what was shown of it in the last hour and in that of a week before."""
-    folder = tmp_path_factory.mktemp("past")
-    database = folder / "platform.db"
-    with Demo(database, "--history", "35d", "--max-rows", "1") as demo:
-        until(lambda: not demo.runs, "written")
-    now_s = time.time()
-    moments = [now_s + 60 * minute for minute in MINUTES]
-    # a week before now, and before the minutes that the tests will take
-    moments += [now_s - WEEK_S + 60 * minute for minute in (-40, 0, 4)]
-    return database, past(database, moments, folder, LABELS)
+WITHOUT_PAST = {
+    *(metric.name for metric in DECLARATIONS),  # how an exporter fares that did not run then
+    money.BUDGET_SPEND.name,  # what is booked against a budget begins with its declaration
+    *(platform.TOKEN_BUDGET.name, platform.TOKEN_BUDGET_USED.name),  # the table has what is left now, and not when
+    *(slo.bad_ratio(level, "5m").name for level in slo.EVENT_LEVELS),  # five minutes without two samples
+}
+"""What is not backfilled at this step."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A Prometheus with the past of the platform, and the platform itself, that goes on."""
+    """A Prometheus with the past of the platform, and the platform itself, that goes on since Unix time ``since``."""
 
     prometheus: Prometheus
     database: Path
+    since: float
 
-    async def answer(self, target: Mapping[str, Any]) -> list[float]:
-        """The numbers that a query gives, now or over the last hour."""
-        expr, now_s = filled(target["expr"]), time.time()
+    async def answer(self, target: Mapping[str, Any], range_s: float) -> list[tuple[float, float]]:
+        """(time, number) that a query gives, now or over a range, as the dashboard asks when it is opened."""
+        expr, now_s = filled(target["expr"], range_s), time.time()
         if target["instant"]:
-            return [sample.value for sample in await self.prometheus.query(expr, now_s) if not math.isnan(sample.value)]
-        series = await self.prometheus.query_range(expr, start=now_s - HOUR_S, end=now_s, step_s=300)
-        return [value for each in series for _, value in each.points if not math.isnan(value)]
+            found = [(now_s, sample.value) for sample in await self.prometheus.query(expr, now_s)]
+        else:
+            series = await self.prometheus.query_range(expr, start=now_s - range_s, end=now_s, step_s=HOUR_S)
+            found = [point for each in series for point in each.points]
+        return [(at, value) for at, value in found if not math.isnan(value)]
+
+
+def filled(expr: str, range_s: float) -> str:
+    """The query with every variable as it is when a dashboard is opened: all of each, and the dashboard's range."""
+    return with_variables(expr.replace("$__range", f"{range_s:.0f}s"))
+
+
+def range_of(made: Mapping[str, Any]) -> float:
+    """How far back a dashboard looks when it is opened, in seconds."""
+    match = re.fullmatch(r"now-(\d+)([hd])", made["time"]["from"])
+    assert match, made["time"]
+    return int(match[1]) * {"h": HOUR_S, "d": DAY_S}[match[2]]
+
+
+@pytest.fixture(scope="module", params=wanted_prometheus()[-1:], ids=str)
+def newest_tools(request: pytest.FixtureRequest) -> Tools:
+    """The newest Prometheus, for the past takes a minute to make; that each parses each query is shown apart."""
+    if isinstance(request.param, Missing):
+        cannot_run(request.param)
+    assert isinstance(request.param, Tools)
+    return request.param
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def watched(
-    tmp_path_factory: pytest.TempPathFactory, prometheus_tools: Tools, platform: tuple[Path, str]
-) -> AsyncIterator[Watched]:
-    """The platform lives on, a hundred times as fast, and is scraped."""
-    folder = tmp_path_factory.mktemp("live")
-    before, text = platform
-    database = folder / "platform.db"
-    shutil.copyfile(before, database)
+async def watched(tmp_path_factory: pytest.TempPathFactory, newest_tools: Tools) -> AsyncIterator[Watched]:
+    """The platform lives on, two hundred times as fast, and is scraped."""
+    folder = tmp_path_factory.mktemp("platform")
+    end = time.time() // 300 * 300
+    asked = Asked(
+        days=DAYS, shown_days=SHOWN_DAYS, step_s=SAMPLE_S, end=end, past=PAST, budgets=json.dumps(BUDGETS), job=JOB
+    )
+    past: History = make(folder, newest_tools, asked)
+    await record(
+        newest_tools,
+        shipped(),
+        past.blocks,
+        folder / "rules",
+        begin=end - SHOWN_DAYS * DAY_S,
+        end=end,
+        step_s=HOUR_S,
+        flags=[LOOKBACK],
+    )
     async with AsyncExitStack() as stack:
         ends = stack.enter_context(ExitStack())
-        ends.enter_context(Demo(database, "--history", "35d", "--speed", "200"))
+        ends.enter_context(Demo(past.database, "--speed", "200"))
         settings = {"poll_interval": 0.1, "new_series_hold": 0.0, "budgets": list(BUDGETS)}
-        serving = ends.enter_context(Serving(folder / "exporter", database, settings))
+        serving = ends.enter_context(Serving(folder / "exporter", past.database, settings))
         serving.start()
-        static = [{"targets": [serving.address], "labels": {"instance": "exporter:10477"}}]
+        since = time.time()
+        static = [{"targets": [serving.address], "labels": {"instance": INSTANCE}}]
         prometheus = await stack.enter_async_context(
             Prometheus(
-                prometheus_tools,
+                newest_tools,
                 folder / "prometheus",
-                storage=stored(prometheus_tools, text, folder),
+                storage=past.blocks,
+                job=JOB,
                 scrape={"static_configs": static},
-                flags=["--enable-feature=exemplar-storage"],
+                rule_files=sorted(RULES.glob("*.yaml")),
+                top={"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "5s"}},
+                flags=["--enable-feature=exemplar-storage", "--storage.tsdb.retention.time=10y", LOOKBACK],
             )
         )
         await prometheus.wait_for("min(increase(orchestration_exporter_checkpoint_duration_seconds_count[1m])) > 10")
         await prometheus.wait_for("sum(increase(orchestration_budget_spend_usd_total[1m])) > 0")
         await prometheus.wait_for('sum(increase(orchestration_exporter_http_requests_total{code="200"}[1m])) > 10')
-        yield Watched(prometheus, database)
+        yield Watched(prometheus, past.database, since)
 
 
 async def unanswered(watched: Watched, made: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(uid, panel, query) of each query of a dashboard that gives nothing."""
     asked = [(panel["title"], target) for panel in panels(dict(made)) for target in panel.get("targets", [])]
     for _ in range(SCRAPES):
-        asked = [(title, target) for title, target in asked if not await watched.answer(target)]
+        asked = [(title, target) for title, target in asked if not await watched.answer(target, range_of(made))]
         if all((made["uid"], title) in QUIET for title, _ in asked):
             break
         await watched.prometheus.scraped()
@@ -115,6 +169,28 @@ async def test_every_query_gives_data(watched: Watched, board: Board) -> None:
     assert [each for each in missing if each[:2] not in QUIET] == []
 
 
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+async def test_every_course_has_a_past(watched: Watched, board: Board) -> None:
+    """What is drawn over time is drawn of the days before as well, but what no backfill has."""
+    made = built(board)
+    without = []
+
+    for where, target in targets(made):
+        names = {name for name, _ in selectors(target["expr"])}
+        if target["instant"] or any(name.startswith("process_") or _family(name) in WITHOUT_PAST for name in names):
+            continue
+        points = await watched.answer(target, range_of(made))
+        if not any(at < watched.since - HOUR_S for at, _ in points):
+            without.append(where)
+
+    quiet = {f"{uid} / {title} / A" for uid, title in QUIET}
+    assert [where for where in without if where not in quiet] == []
+
+
+def _family(name: str) -> str:
+    return re.sub(r"_(bucket|count|sum)$", "", name)
+
+
 async def test_the_variables_have_values(watched: Watched) -> None:
     """Each can be chosen from."""
     for made in MADE:
@@ -122,13 +198,13 @@ async def test_the_variables_have_values(watched: Watched) -> None:
             if variable["type"] == "query":
                 inner = variable["query"].removeprefix("label_values(").removesuffix(")")
                 selector, _, label = inner.rpartition(", ")
-                found = await watched.prometheus.api("series", **{"match[]": filled(selector)})  # as Grafana asks
+                found = await watched.prometheus.api("series", **{"match[]": with_variables(selector)})  # as Grafana
                 assert any(each.get(label) for each in found), variable["name"]
 
 
-async def test_every_name_and_label_is_scraped(watched: Watched) -> None:
-    """No query asks for a series or for a label that a real scrape does not have."""
-    series = await watched.prometheus.api("series", **{"match[]": '{__name__=~"orchestration_.+|process_.+"}'})
+async def test_every_name_and_label_is_scraped_or_recorded(watched: Watched) -> None:
+    """No query asks for a series or for a label that a real scrape, or a rule on it, does not have."""
+    series = await watched.prometheus.api("series", **{"match[]": '{__name__=~"orchestration_.+|process_.+|.+:.+"}'})
     labels: dict[str, set[str]] = {}
     for each in series:
         labels.setdefault(each["__name__"], set()).update(each)

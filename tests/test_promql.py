@@ -8,7 +8,7 @@ import pytest
 
 from exporter import telemetry
 from exporter.catalogue import handoffs, money, own
-from exporter.promql import Expr, PromqlError, Recorded, binary, labels_of, quantile, select
+from exporter.promql import Expr, PromqlError, Recorded, binary, labels_of, quantile, select, vector
 
 
 def test_counters_are_read_through_their_increase() -> None:
@@ -37,6 +37,24 @@ def test_quantiles_are_of_summed_buckets() -> None:
         'orchestration_handoff_duration_seconds_bucket{outcome="success"}[6h])))'
     )
     assert str(select(handoffs.HANDOFF_CONFIDENCE, "_bucket", le="0.9").rate("1d")).endswith('{le="0.9"}[1d])')
+
+
+def test_labels_are_added_copied_and_joined() -> None:
+    """For what tells vectors apart, and for panels that ask for labels by their names."""
+    up = select(own.UP).value("1w")
+
+    assert str(up.labelled("week", "1w")) == 'label_replace(orchestration_up offset 1w, "week", "1w", "", "")'
+    assert str(select(own.UP).value().copied("source", "id")) == (
+        'label_replace(orchestration_up, "id", "$1", "source", "(.*)")'
+    )
+    assert str(select(own.UP).value().joined("id", "-", "job", "source")) == (
+        'label_join(orchestration_up, "id", "-", "job", "source")'
+    )
+    assert str(select(own.UP).value().rounded().count_values("number", "job")) == (
+        'count_values by (job) ("number", round(orchestration_up))'
+    )
+    assert str(select(own.UP).value().count_values("number")) == 'count_values("number", orchestration_up)'
+    assert str(binary(select(own.UP).value(), "or", vector(0)).top(3)) == "topk(3, orchestration_up or vector(0))"
 
 
 def test_recorded_series_know_their_labels() -> None:

@@ -30,7 +30,8 @@ from tests.realtools import (
 )
 from tools import bring
 from tools.bring import (
-    AXE,
+    AXE_PACKAGE,
+    GRAFANA_PACKAGES,
     REPOSITORY,
     alertmanager_folder,
     axe_file,
@@ -378,9 +379,12 @@ def test_a_browser_that_is_not_here_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 def npm_that_packs(folder: Path, content: bytes) -> None:
-    """Put a program `npm` into the folder that writes such a package."""
+    """Put a program `npm` into the folder that writes such a package, whichever is asked for."""
     npm = folder / "npm"
-    npm.write_text(f"#!{sys.executable}\nopen('axe-core-{AXE}.tgz', 'wb').write({content!r})\n")
+    npm.write_text(
+        f"#!{sys.executable}\nimport sys\nname = sys.argv[-1].lstrip('@').replace('/', '-').replace('@', '-')\n"
+        f"open(name + '.tgz', 'wb').write({content!r})\n"
+    )
     npm.chmod(0o755)
 
 
@@ -399,13 +403,33 @@ def test_axe_is_taken_out_of_its_package(tmp_path: Path, monkeypatch: pytest.Mon
     package = package_of(b"axe")
     npm_that_packs(tmp_path, package)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(bring, "AXE_SHA256", hashlib.sha256(package).hexdigest())
+    monkeypatch.setattr(bring, "AXE_PACKAGE", AXE_PACKAGE._replace(sha256=hashlib.sha256(package).hexdigest()))
 
     assert bring_axe(tmp_path / "cache").startswith("brought ")
     (tmp_path / "npm").unlink()
     assert bring_axe(tmp_path / "cache").startswith("have ")
 
     assert axe_file(tmp_path / "cache").read_bytes() == b"axe"
+
+
+def test_grafanas_types_are_laid_out_as_npm_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each package whole, in a folder of its name under `node_modules`."""
+    package = package_of(b"any")
+    npm_that_packs(tmp_path, package)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    digest = hashlib.sha256(package).hexdigest()
+    monkeypatch.setattr(bring, "GRAFANA_PACKAGES", [each._replace(sha256=digest) for each in GRAFANA_PACKAGES])
+
+    assert bring.bring_grafana(tmp_path / "cache").startswith("brought ")
+    (tmp_path / "npm").unlink()
+    assert bring.bring_grafana(tmp_path / "cache").startswith("have ")
+
+    modules = bring.grafana_folder(tmp_path / "cache") / "node_modules"
+    assert sorted(str(path.relative_to(modules)) for path in modules.rglob("axe.min.js")) == [
+        "@grafana/data/axe.min.js",
+        "@grafana/schema/axe.min.js",
+        "typescript/axe.min.js",
+    ]
 
 
 def test_another_axe_than_the_one_named_is_refused(

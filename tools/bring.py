@@ -4,6 +4,7 @@
     python -m tools.bring prometheus-3   the current Prometheus, built by Go
     python -m tools.bring alertmanager   the newest Alertmanager that Go builds alone, and the current amtool
     python -m tools.bring axe            axe-core, which checks pages for what keeps people from using them, by npm
+    python -m tools.bring grafana        Grafana's types and TypeScript, which check the dashboards, by npm
 
 What is there already is kept: nothing is asked of the network then. Needs the standard library only.
 """
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -32,8 +33,6 @@ PROMETHEUS_3 = "3.16.0"
 # later ones want their pages built by npm first; amtool has none
 ALERTMANAGER, AMTOOL = "0.31.1", "0.34.2"
 GO_MINIMUM = (1, 26)
-AXE = "4.14.1"
-AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
 COMMAND_TIMEOUT_S = 1800
 
 
@@ -47,6 +46,24 @@ class GoProgram(NamedTuple):
     name: str
     version: str
     package: str
+
+
+class NpmPackage(NamedTuple):
+    """A package of npm's, and the SHA-256 of its archive."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+AXE_PACKAGE = NpmPackage("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
+GRAFANA = "13.2.3"
+GRAFANA_PACKAGES = (
+    NpmPackage("@grafana/schema", GRAFANA, "f492f0ec5b0212cbf7f098d5d54b4a540371c262c6b78e9016ee2d26add9e559"),
+    NpmPackage("@grafana/data", GRAFANA, "954a03a68fa122ebe74c0c318dc801e434c17294c5374ef593cf491f73c81c41"),
+    NpmPackage("typescript", "5.9.3", "10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3"),
+)
+"""The first two have dependencies that are not brought: what is used of them needs none."""
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -88,7 +105,12 @@ def alertmanager_folder(cache: Path) -> Path:
 
 def axe_file(cache: Path) -> Path:
     """Return where axe-core, one file of JavaScript, is kept."""
-    return cache / f"axe-core-{AXE}" / "axe.min.js"
+    return cache / f"axe-core-{AXE_PACKAGE.version}" / "axe.min.js"
+
+
+def grafana_folder(cache: Path) -> Path:
+    """Return where Grafana's types and TypeScript are kept, under `node_modules`."""
+    return cache / f"grafana-types-{GRAFANA}"
 
 
 def is_debian() -> bool:
@@ -154,23 +176,60 @@ def bring_axe(cache: Path) -> str:
     Raises: BringError.
     """
     file = axe_file(cache)
-    if file.is_file():
-        return f"have {file.parent}"
+    return _from_npm(file.parent, [AXE_PACKAGE], lambda packages: [(packages[0] / file.name, Path(file.name))])
+
+
+def bring_grafana(cache: Path) -> str:
+    """Lay out Grafana's types, its thresholds and TypeScript as npm would, and return one line that says so.
+
+    Raises: BringError.
+    """
+    return _from_npm(
+        grafana_folder(cache),
+        GRAFANA_PACKAGES,
+        lambda packages: [
+            (folder, Path("node_modules") / package.name)
+            for folder, package in zip(packages, GRAFANA_PACKAGES, strict=True)
+        ],
+    )
+
+
+def _from_npm(
+    folder: Path, packages: Sequence[NpmPackage], kept: Callable[[Sequence[Path]], Iterable[tuple[Path, Path]]]
+) -> str:
+    """Bring packages of npm's, checked by their digests; ``kept`` says what of them goes where in ``folder``."""
+    names = " and ".join(f"{package.name} {package.version}" for package in packages)
+    if folder.is_dir():
+        return f"have {folder}"
     if shutil.which("npm") is None:
-        raise BringError(f"axe-core {AXE} comes from npm, and there is no npm on the PATH")
-    shutil.rmtree(file.parent, ignore_errors=True)
-    with _staging(file.parent) as staging:
-        _run(["npm", "pack", "--silent", f"axe-core@{AXE}"], cwd=staging)
-        package = staging / f"axe-core-{AXE}.tgz"
-        if (digest := hashlib.sha256(package.read_bytes()).hexdigest()) != AXE_SHA256:
-            raise BringError(f"axe-core {AXE}: its package has the SHA-256 {digest}, not {AXE_SHA256}")
+        raise BringError(f"{names} comes from npm, and there is no npm on the PATH")
+    with _staging(folder) as staging:
+        unpacked = [_unpacked(package, staging / str(number)) for number, package in enumerate(packages)]
         made = staging / "made"
         made.mkdir()
-        with tarfile.open(package) as archive:
-            script = archive.extractfile(f"package/{file.name}")
-            (made / file.name).write_bytes(script.read() if script else b"")
-        _publish(made, file.parent)
-    return f"brought {file.parent}"
+        for source, place in kept(unpacked):
+            (made / place).parent.mkdir(parents=True, exist_ok=True)
+            source.rename(made / place)
+        _publish(made, folder)
+    return f"brought {folder}"
+
+
+def _unpacked(package: NpmPackage, into: Path) -> Path:
+    """Fetch a package and return the folder of what is in it."""
+    into.mkdir()
+    _run(["npm", "pack", "--silent", f"{package.name}@{package.version}"], cwd=into)
+    archive = into / f"{package.name.removeprefix('@').replace('/', '-')}-{package.version}.tgz"
+    if (digest := hashlib.sha256(archive.read_bytes()).hexdigest()) != package.sha256:
+        raise BringError(
+            f"{package.name} {package.version}: its package has the SHA-256 {digest}, not {package.sha256}"
+        )
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            if (content := opened.extractfile(member)) is not None:
+                place = into / member.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content.read())
+    return into / "package"
 
 
 def _relocate(programs: Sequence[Path]) -> None:
@@ -296,6 +355,7 @@ BRINGERS = {
     "prometheus-3": bring_prometheus_3,
     "alertmanager": bring_alertmanager,
     "axe": bring_axe,
+    "grafana": bring_grafana,
 }
 
 

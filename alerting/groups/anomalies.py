@@ -17,7 +17,7 @@ from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, current, steady, total, usual
 from alerting.rules import COUNT, SHARE, SOURCE, Alert, Group
 from exporter.catalogue import handoffs, money, own
-from exporter.promql import Asked, Expr, Part, Recorded, binary, labels_of, select
+from exporter.promql import Asked, Expr, Part, Recorded, binary, bucket_quantile, labels_of, select
 
 _OF = thresholds.load().anomalies
 _BANDS = (
@@ -43,7 +43,7 @@ def _cost(ended: str) -> Expr:
 def _seconds(ended: str) -> Expr:
     buckets = _hour(handoffs.HANDOFF_DURATION, ended, "_bucket", outcome="success")
     counted = _hour(handoffs.HANDOFF_DURATION, ended, "_count", outcome="success")
-    return binary(Expr(f"histogram_quantile(0.5, {buckets})"), "and", binary(counted, ">=", _OF.few_events))
+    return binary(bucket_quantile(0.5, buckets), "and", binary(counted, ">=", _OF.few_events))
 
 
 def _failures(ended: str) -> Expr:

@@ -11,7 +11,7 @@ from alerting.guards import JOIN, KNOWN, current, disturbed, quantile, ratio, to
 from alerting.rules import COUNT, SERVED, SHARE, Alert, Group
 from exporter import telemetry
 from exporter.catalogue import own
-from exporter.promql import Expr, binary, select
+from exporter.promql import NOW, Expr, binary, select, vector
 
 LIMITS = thresholds.load()
 _OF = LIMITS.availability
@@ -239,9 +239,7 @@ LOGINS_FAILING = Alert(
 )
 CERTIFICATE_EXPIRING = Alert(
     name="OrchestrationCertificateExpiring",
-    expr=binary(
-        binary(select(telemetry.CERTIFICATE_END).value(), "-", Expr("time()")), "<", _OF.certificate_days * 86400
-    ),
+    expr=binary(binary(select(telemetry.CERTIFICATE_END).value(), "-", NOW), "<", _OF.certificate_days * 86400),
     for_="1h",
     severity="warning",
     group="availability",
@@ -310,7 +308,7 @@ NOTIFICATIONS_FAILING = Alert(
 )
 WATCHDOG = Alert(
     name="OrchestrationWatchdog",
-    expr=Expr("vector(1)"),
+    expr=vector(1),
     for_="0s",
     severity="info",
     group="availability",

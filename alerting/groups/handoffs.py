@@ -6,7 +6,7 @@ from alerting import thresholds
 from alerting.guards import JOIN, KNOWN, also, current, failing, quantile, ratio, steady, total
 from alerting.rules import SHARE, SOURCE, Alert, Group
 from exporter.catalogue import handoffs, models
-from exporter.promql import Expr, Recorded, binary, select
+from exporter.promql import NOW, Expr, Recorded, binary, select
 
 _OF = thresholds.load().handoffs
 _MODEL = f"{SOURCE}, model {{{{ $labels.model }}}}"
@@ -87,9 +87,7 @@ SLOW = Alert(
 )
 STUCK = Alert(
     name="OrchestrationHandoffStuck",
-    expr=current(
-        binary(binary(Expr("time()"), "-", select(handoffs.HANDOFF_OLDEST).value()), ">", _OF.oldest_in_flight_seconds)
-    ),
+    expr=current(binary(binary(NOW, "-", select(handoffs.HANDOFF_OLDEST).value()), ">", _OF.oldest_in_flight_seconds)),
     for_="5m",
     severity="warning",
     group="handoffs",

@@ -15,18 +15,17 @@ from alerting import thresholds
 from alerting.guards import JOIN, ON, also, current, over, steady, total
 from alerting.rules import PROJECT, SHARE, Alert, Group
 from exporter.catalogue import agents, handoffs, money, own, platform, sessions
-from exporter.promql import Expr, Recorded, binary, select
+from exporter.promql import NOW, Expr, Recorded, binary, select
 
 LIMITS = thresholds.load()
 _OF, _BUDGETS = LIMITS.money, LIMITS.budgets
 _USD = '${{ printf "%.2f" $value }}'
 _DAY_S = 86_400
-_NOW = Expr("time()")
 
 
 def _today(alert: Expr) -> Expr:
     """An alert on the ledger's days, while they are those of a current source, and today has not ended."""
-    return current(also(alert, binary(select(money.PERIOD_END, period="day").value(), ">", _NOW)))
+    return current(also(alert, binary(select(money.PERIOD_END, period="day").value(), ">", NOW)))
 
 
 # ── days ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -82,7 +81,7 @@ _END = select(money.BUDGET_END).value()
 _LENGTH = binary(_END, "-", _START)
 _USED = binary(select(money.BUDGET_SPENT).value(), "/", _LIMIT)
 _PROJECTED = binary(select(money.BUDGET_PROJECTED).value(), "/", _LIMIT)
-_ELAPSED = binary(binary(_NOW, "-", _START), "/", _LENGTH)
+_ELAPSED = binary(binary(NOW, "-", _START), "/", _LENGTH)
 _BROKEN = binary(_USED, ">", 1)
 _BUDGET = "Budget {{ $labels.budget }}"
 _BUDGET_LABELS = (*JOIN, "budget")
@@ -90,7 +89,7 @@ _BUDGET_LABELS = (*JOIN, "budget")
 
 def _running(alert: Expr) -> Expr:
     """An alert on a budget in its period, but not one of a source that is not current."""
-    inside = binary(alert, "and", binary(_END, ">", _NOW))
+    inside = binary(alert, "and", binary(_END, ">", NOW))
     return binary(inside, f"unless {ON}", binary(select(own.UP).value(), "==", 0))
 
 

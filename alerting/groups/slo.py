@@ -101,7 +101,7 @@ def _bad(level: EventLevel, window: str) -> Recorded:
     return Recorded(f"source:{level.noun}_bad:increase{window}", level.bad(window), JOIN)
 
 
-def _ratio(level: Level, window: str) -> Recorded:
+def bad_ratio(level: Level, window: str) -> Recorded:
     """The bad share of a window; absent without events."""
     if isinstance(level, EventLevel):
         expr = ratio(_bad(level, window).select(), level.every(window))
@@ -110,7 +110,7 @@ def _ratio(level: Level, window: str) -> Recorded:
     return Recorded(f"source:{level.noun}_bad:ratio{window}", expr, JOIN)
 
 
-def _left(level: Level) -> Recorded:
+def budget_left(level: Level) -> Recorded:
     """What is left of the error budget; all of it without events. Not guarded: in a month late rows are in place."""
     if isinstance(level, EventLevel):
         every = level.every(MONTH)
@@ -125,8 +125,8 @@ def _left(level: Level) -> Recorded:
 def _burning(level: Level, pair: BurnWindows) -> Expr:
     """How fast the budget burns over the long window, where it burns too fast over both."""
     limit = LIMITS.burn_factor(pair, level.objective)
-    burn = binary(_ratio(level, pair.long).select(), "/", level.budget)
-    still = binary(_ratio(level, pair.short).select(), ">", round(limit * level.budget, 12))
+    burn = binary(bad_ratio(level, pair.long).select(), "/", level.budget)
+    still = binary(bad_ratio(level, pair.short).select(), ">", round(limit * level.budget, 12))
     found = binary(binary(burn, ">", limit), "and", still)
     if not isinstance(level, EventLevel):
         return found
@@ -161,9 +161,7 @@ def _alerts(level: Level) -> tuple[Alert, Alert]:
 LEVELS: tuple[Level, ...] = (*EVENT_LEVELS, FRESHNESS)
 SPENT = Alert(
     name="OrchestrationErrorBudgetSpent",
-    expr=Expr(
-        " or ".join(f'label_replace({_left(level).select()}, "level", "{level.noun}", "", "") < 0' for level in LEVELS)
-    ),
+    expr=Expr(" or ".join(f"{budget_left(level).select().labelled('level', level.noun)} < 0" for level in LEVELS)),
     for_="1h",
     severity="info",
     group="service-levels",
@@ -175,8 +173,8 @@ SPENT = Alert(
 )
 _RECORDED = (
     *(_bad(level, window) for level in EVENT_LEVELS for window in WINDOWS),
-    *(_ratio(level, window) for level in LEVELS for window in WINDOWS),
-    *(_left(level) for level in LEVELS),
+    *(bad_ratio(level, window) for level in LEVELS for window in WINDOWS),
+    *(budget_left(level) for level in LEVELS),
 )
 
 
