@@ -106,7 +106,8 @@ STUCK = Alert(
     group="handoffs",
     summary="Hand-offs to a model have been waiting for their results for very long.",
     description=f"{_MODEL}: {_OF.waiting} or more have waited for 30 minutes; the oldest hand-off "
-    f"without a result began {{{{ $value | humanizeDuration }}}} ago (more than {_OF.oldest_in_flight_seconds / 60:g} minutes).",
+    f"without a result began {{{{ $value | humanizeDuration }}}} ago "
+    f"(more than {_OF.oldest_in_flight_seconds / 60:g} minutes).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
