@@ -58,10 +58,12 @@ class Handoffs(_Strict):
     """Of hand-offs: shares, seconds and numbers of events, as `thresholds.yaml` says beside each."""
 
     failure_ratio: Share
+    failures: Annotated[int, Field(ge=1)]
     latency_growth: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     latency_floor_seconds: Positive
     few_events: Annotated[int, Field(ge=1)]
     oldest_in_flight_seconds: Positive
+    waiting: Annotated[int, Field(ge=1)]
     low_confidence: Share
     low_confidence_ratio: Share
     low_confidence_growth: Annotated[float, Field(gt=1, allow_inf_nan=False)]

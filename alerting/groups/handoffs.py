@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alerting import thresholds
-from alerting.guards import JOIN, KNOWN, also, current, failing, quantile, ratio, steady, total
+from alerting.guards import JOIN, KNOWN, also, current, quantile, ratio, steady, total
 from alerting.rules import SHARE, SOURCE, Alert, Group
 from exporter.catalogue import handoffs, models
 from exporter.promql import NOW, Expr, Recorded, binary, select
@@ -40,7 +40,10 @@ FAILING = Alert(
     name="OrchestrationHandoffsFailing",
     expr=steady(
         binary(
-            failing(handoffs.HANDOFFS_TOTAL, "1h", "model", least=_OF.few_events),
+            ratio(
+                binary(total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome="failure"), ">=", _OF.failures),
+                total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome=KNOWN),
+            ),
             ">",
             _OF.failure_ratio,
         ),
@@ -52,7 +55,7 @@ FAILING = Alert(
     group="handoffs",
     summary="Many hand-offs to a model fail.",
     description=f"{_MODEL}: {SHARE} of the hand-offs with a result failed in the last "
-    f"hour (more than {_OF.failure_ratio:.0%}).",
+    f"hour (more than {_OF.failure_ratio:.0%}), {_OF.failures} or more.",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
@@ -85,15 +88,24 @@ SLOW = Alert(
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
+_WAITING = binary(select(handoffs.HANDOFFS_IN_FLIGHT).over("min", "30m"), ">=", _OF.waiting)
+"""A result that is lost stays in flight until its timeout: so a few are no sign of a model that hangs."""
 STUCK = Alert(
     name="OrchestrationHandoffStuck",
-    expr=current(binary(binary(NOW, "-", select(handoffs.HANDOFF_OLDEST).value()), ">", _OF.oldest_in_flight_seconds)),
+    expr=current(
+        also(
+            binary(binary(NOW, "-", select(handoffs.HANDOFF_OLDEST).value()), ">", _OF.oldest_in_flight_seconds),
+            _WAITING,
+            "model",
+        )
+    ),
     for_="5m",
     severity="warning",
     group="handoffs",
-    summary="A hand-off has been waiting for its result for very long.",
-    description=f"{_MODEL}: the oldest hand-off without a result began {{{{ $value | humanizeDuration }}}} ago (more "
-    f"than {_OF.oldest_in_flight_seconds / 60:g} minutes).",
+    summary="Hand-offs to a model have been waiting for their results for very long.",
+    description=f"{_MODEL}: {_OF.waiting} or more have waited for 30 minutes; the oldest hand-off "
+    f"without a result began {{{{ $value | humanizeDuration }}}} ago "
+    f"(more than {_OF.oldest_in_flight_seconds / 60:g} minutes).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
@@ -122,7 +134,7 @@ OVERCONFIDENT = Alert(
     name="OrchestrationHandoffsOverconfident",
     expr=steady(
         binary(
-            ratio(_confident("failure"), _confident(KNOWN), _OF.few_events),
+            ratio(binary(_confident("failure"), ">=", _OF.failures), _confident(KNOWN), _OF.few_events),
             ">",
             _OF.overconfident_failures,
         ),
@@ -134,7 +146,8 @@ OVERCONFIDENT = Alert(
     group="handoffs",
     summary="Hand-offs decided with great confidence fail too often, so that confidence says nothing.",
     description=f"{_MODEL}: {SHARE} of the hand-offs decided with a confidence above "
-    f"{_HIGH} failed in the last day (more than {_OF.overconfident_failures:.0%}).",
+    f"{_HIGH} failed in the last day (more than {_OF.overconfident_failures:.0%}), "
+    f"{_OF.failures} or more.",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
@@ -144,9 +157,8 @@ _UNAVAILABLE = ratio(
     total(_ROUTES, "1h", reason=handoffs.ESCALATION.unavailable), total(_ROUTES, "1h"), _OF.unavailable_routes
 )
 _LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
-_WAITING = also(binary(select(handoffs.HANDOFFS_IN_FLIGHT).over("min", "30m"), ">", 0), _LOCAL, "model")
 _NO_SUCCESS = binary(
-    _WAITING,
+    also(_WAITING, _LOCAL, "model"),
     f"unless on ({', '.join(_BY_MODEL)})",
     binary(total(handoffs.HANDOFFS_TOTAL, "30m", "model", outcome="success"), ">", 0),
 )

@@ -118,16 +118,16 @@ def stale(at: str, rows: int, source: str = "main") -> Expect:
 
 DATA_STALE = history(
     "a platform that writes nothing when it usually does: hours where there are many rows, a day where there are few",
-    silence(60)
-    | of_source("few", silence(49, 4))
+    silence(80)
+    | of_source("few", silence(69, 4))
     | of_source("little", silence(4, 25))
-    | of_source("down", silence(60) | {series(own.UP): f"1x{2 * HOURS} 0x90"})
+    | of_source("down", silence(80) | {series(own.UP): f"1x{2 * HOURS} 0x90"})
     # one of the weeks before had no rows either at that time: they come in lumps
-    | of_source("lumps", silence(60, 4, range(HOURS - 7 * 24, HOURS - 7 * 24 + 4))),
+    | of_source("lumps", silence(80, 4, range(HOURS - 7 * 24, HOURS - 7 * 24 + 4))),
     healthy(STALE, f"{HOURS - 4}h"),
     *(below(STALE, f"{HOURS + 3}h", source=source) for source in ("few", "little", "lumps")),
     healthy(STALE, f"{HOURS + 3}h", source="down"),
-    stale(f"{HOURS + 3}h", 60),
+    stale(f"{HOURS + 3}h", 80),
     ends(STALE, f"{HOURS + 6}h"),
     stale(f"{HOURS + 25}h", 96, "little"),
     ends(STALE, f"{HOURS + 29}h"),

@@ -32,36 +32,36 @@ def outcomes(an_hour: float, failed: float) -> dict[str, str]:
 
 FAILING = history(
     "a quarter of the hand-offs fail for two hours",
-    outcomes(24, 0.25),
+    outcomes(40, 0.25),
     healthy("OrchestrationHandoffsFailing", "50m"),
     fires(
         "OrchestrationHandoffsFailing",
         "170m",
         severity="warning",
-        description=f"{MAIN}: 25% of the hand-offs with a result failed in the last hour (more than 20%).",
+        description=f"{MAIN}: 25% of the hand-offs with a result failed in the last hour (more than 20%), 8 or more.",
         **MODEL,
     ),
     ends("OrchestrationHandoffsFailing", "270m"),
 )
 FAILING_LITTLE = history(
-    "just under a fifth of the hand-offs fail", outcomes(24, 0.199), below("OrchestrationHandoffsFailing", "170m")
+    "just under a fifth of the hand-offs fail", outcomes(60, 0.199), below("OrchestrationHandoffsFailing", "170m")
 )
 FAILING_FEW = history(
-    "all of nine hand-offs fail: too few to tell", outcomes(9, 1), below("OrchestrationHandoffsFailing", "170m")
+    "all of seven hand-offs fail: too few to tell", outcomes(7, 1), below("OrchestrationHandoffsFailing", "170m")
 )
 FAILING_LATE = history(
     "failures that came late are of another time",
-    outcomes(24, 0.25) | {series(own.LATE_ROWS): steep((0, 120), (1, 60))},
+    outcomes(40, 0.25) | {series(own.LATE_ROWS): steep((0, 120), (1, 60))},
     healthy("OrchestrationHandoffsFailing", "170m"),
 )
 FAILING_REWOUND = history(
     "another source's restored database silences nothing",
-    outcomes(24, 0.25) | {series(own.SOURCE_REWINDS, {**SOURCE, "source": "other"}): "0x150 1x60"},
+    outcomes(40, 0.25) | {series(own.SOURCE_REWINDS, {**SOURCE, "source": "other"}): "0x150 1x60"},
     fires(
         "OrchestrationHandoffsFailing",
         "170m",
         severity="warning",
-        description=f"{MAIN}: 25% of the hand-offs with a result failed in the last hour (more than 20%).",
+        description=f"{MAIN}: 25% of the hand-offs with a result failed in the last hour (more than 20%), 8 or more.",
         **MODEL,
     ),
 )
@@ -71,7 +71,7 @@ WEEK = 5 * 48
 """Five days, in half hours."""
 
 
-def durations(usual: float, then: float, an_hour: float = 4) -> dict[str, str]:
+def durations(usual: float, then: float, an_hour: float = 8) -> dict[str, str]:
     """Successes that take up to ``usual`` (a bucket's bound) seconds; then for eight hours ``then``."""
     each = an_hour / 2
 
@@ -89,11 +89,11 @@ def durations(usual: float, then: float, an_hour: float = 4) -> dict[str, str]:
 
 SLOWLY = "OrchestrationHandoffsSlow"
 SLOW = history(
-    "successes of 1 to 3 s take 5 to 10; twice as long, less than a second, and nine of them are no matter",
+    "successes of 1 to 3 s take 5 to 10; twice as long, less than a second, and 24 of them are no matter",
     durations(2.56, 10.24)
     | of_source("twice", durations(2.56, 5.12))
     | of_source("short", durations(0.08, 0.64))
-    | of_source("few", durations(2.56, 10.24, 1.5)),
+    | of_source("few", durations(2.56, 10.24, 4)),
     healthy(SLOWLY, "119h"),
     *(below(SLOWLY, "127h", source=source) for source in ("twice", "short", "few")),
     fires(
@@ -110,23 +110,28 @@ SLOW = history(
 )
 
 OLDEST = series(handoffs.HANDOFF_OLDEST, MODEL)
+IN_FLIGHT = series(handoffs.HANDOFFS_IN_FLIGHT, MODEL)
 STUCK = history(
-    "a hand-off that began ten minutes after the epoch has no result for 50 minutes",
-    {OLDEST: "_x9 600x50 _x30", series(own.UP): "1x90"},
+    "five hand-offs wait for an hour, the first since ten minutes after the epoch; four are no matter",
+    {OLDEST: "_x9 600x60 _x30", IN_FLIGHT: "0x9 5x60 0x30"}
+    | of_source("few", {OLDEST: "_x9 600x60 _x30", IN_FLIGHT: "0x9 4x60 0x30"})
+    | {series(own.UP, {**SOURCE, "source": "few"}): "1x100", series(own.UP): "1x100"},
     healthy("OrchestrationHandoffStuck", "20m"),
     below("OrchestrationHandoffStuck", "40m"),
+    below("OrchestrationHandoffStuck", "60m", source="few"),
     fires(
         "OrchestrationHandoffStuck",
-        "50m",
+        "60m",
         severity="warning",
-        description=f"{MAIN}: the oldest hand-off without a result began 40m 0s ago (more than 30 minutes).",
+        description=f"{MAIN}: 5 or more have waited for 30 minutes; the oldest hand-off without a result began "
+        "50m 0s ago (more than 30 minutes).",
         **MODEL,
     ),
-    ends("OrchestrationHandoffStuck", "75m"),
+    ends("OrchestrationHandoffStuck", "85m"),
 )
 STUCK_UNKNOWN = history(
     "of a source that is down, nobody knows what is in flight",
-    {OLDEST: "_x9 600x50", series(own.UP): "1x35 0x30"},
+    {OLDEST: "_x9 600x50", IN_FLIGHT: "0x9 5x50", series(own.UP): "1x35 0x30"},
     healthy("OrchestrationHandoffStuck", "50m"),
 )
 
@@ -179,8 +184,8 @@ def confident(an_hour: float, failed: float) -> dict[str, str]:
 
 OVER = "OrchestrationHandoffsOverconfident"
 OVERCONFIDENT = history(
-    "a fifth of what is decided with great confidence fails; just under a tenth, and all of nine, are no matter",
-    confident(2, 0.2) | of_source("little", confident(2, 0.099)) | of_source("few", confident(9 / 24, 1)),
+    "a fifth of what is decided with great confidence fails; just under 15%, and all of nine, are no matter",
+    confident(2, 0.2) | of_source("little", confident(2, 0.149)) | of_source("few", confident(9 / 24, 1)),
     healthy(OVER, "23h"),
     below(OVER, "55h", source="little"),
     below(OVER, "55h", source="few"),
@@ -189,7 +194,7 @@ OVERCONFIDENT = history(
         "55h",
         severity="warning",
         description=f"{MAIN}: 20% of the hand-offs decided with a confidence above 0.9 failed in the last day (more "
-        "than 10%).",
+        "than 15%), 8 or more.",
         **MODEL,
     ),
     ends(OVER, "90h"),
@@ -237,7 +242,7 @@ LOCAL_SELDOM_UNAVAILABLE = history("three of ten routes do", routes(10, 0.299), 
 LOCAL_FEW = history("all of four routes do: too few to tell", routes(4.5, 1), below(DOWN, "110m"))
 
 
-def waiting(finished: str, in_flight: str = "0x60 3x60 0x60") -> dict[str, str]:
+def waiting(finished: str, in_flight: str = "0x60 5x60 0x60") -> dict[str, str]:
     """Hand-offs to the local model that wait for a result, and successes."""
     return {
         series(handoffs.HANDOFFS_IN_FLIGHT, LOCAL): in_flight,

@@ -49,7 +49,7 @@ def failing(
             name,
             "8h",
             severity="warning",
-            description=f"75% of {what.format(**where)} failed in the last 3 hours (more than {limit:.0%}), 5 or more.",
+            description=f"75% of {what.format(**where)} failed in the last 3 hours (more than {limit:.0%}), 6 or more.",
             **where,
             **told,
         )
@@ -132,7 +132,7 @@ SPREAD = history(
         "OrchestrationTaskFailures",
         "8h",
         severity="warning",
-        description="50% of the tasks of web-shop on source main failed in the last 3 hours (more than 40%), 5 or "
+        description="50% of the tasks of web-shop on source main failed in the last 3 hours (more than 40%), 6 or "
         "more.",
         **SOURCE,
         project="web-shop",
