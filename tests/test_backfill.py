@@ -379,7 +379,7 @@ def test_the_helper_keeps_what_it_made(prometheus_tools: Tools, monkeypatch: pyt
     """The second time nothing is made."""
     first = history(prometheus_tools, days=0.2, step_s=300, metric="orchestration_handoffs_total|up")
     refused: Callable[..., None] = pytest.fail
-    monkeypatch.setattr("tests.history._make", refused)
+    monkeypatch.setattr("tests.history.make", refused)
 
     assert history(prometheus_tools, days=0.2, step_s=300, metric="orchestration_handoffs_total|up") == first
 
