@@ -34,7 +34,7 @@ from exporter.web import connections, overview, security
 from exporter.web.app import make_app
 from exporter.web.connections import LIMITS, Site
 from exporter.web.limits import Clients
-from exporter.web.security import Guard
+from exporter.web.security import LOOK_S, Guard
 from exporter.web.webconfig import WebConfig, read
 from tests.test_web import HEALTHY, Poller, publication
 
@@ -163,13 +163,13 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, text: str = "", *, a_minute: int = 100_000, series: int = 20_000
+    folder: Path, text: str = "", *, a_minute: int = 100_000, series: int = 20_000, look_s: float = 0.0
 ) -> AsyncIterator[Running]:
-    """Serve with this web configuration."""
+    """Serve with this web configuration, which is looked at before each request unless ``look_s`` says otherwise."""
     path = folder / "web.yml"
     path.write_text(text)
     telemetry = Telemetry({"a": {}, "b": {}}, now=1.0)
-    guard = Guard(path, telemetry=telemetry, clients=Clients(a_minute))
+    guard = Guard(path, telemetry=telemetry, clients=Clients(a_minute), look_s=look_s)
     poller = Poller(single={"a": publication(1), "b": publication(3)}, publication=publication(series), shown=HEALTHY)
     reloads: list[str] = []
     app = make_app(
@@ -421,6 +421,20 @@ def gauge(telemetry: Telemetry) -> float:
     found = re.search(rb"successful (\d\.\d)\n", telemetry.render(Format.TEXT))
     assert found is not None
     return float(found[1])
+
+
+@pytest.mark.parametrize("look_s, code", [(LOOK_S, 401), (3600.0, 200)])
+async def test_a_change_is_seen_by_the_requests_of_the_next_second(folder: Path, look_s: float, code: int) -> None:
+    """Nobody was asked who they are, and then everybody is: at the latest when the last look is old enough."""
+    async with serving(folder, "", look_s=look_s) as running:
+        before, _ = await running.ask("/metrics")
+        running.path.write_text(WHOLE)
+        for _ in range(2 * int(LOOK_S / 0.05)):
+            await asyncio.sleep(0.05)
+            after, _ = await running.ask("/metrics")
+            if after != before:
+                break
+    assert (before, after) == (200, code)
 
 
 async def test_a_reload_of_the_main_file_hides_no_broken_web_file(folder: Path) -> None:
