@@ -112,7 +112,7 @@ money_rows = (
 )
 
 token_rows = (
-    timeseries(
+    bars(
         "Tokens used of budgets",
         "Tokens that active sessions have used of what they may use, by project.",
         [
@@ -121,8 +121,7 @@ token_rows = (
                 "{{project}}",
             )
         ],
-        Look("percentunit", LIMITS.budget_used, low=0),
-        limits=True,
+        Look("percentunit", LIMITS.budget_used, low=0, high=1, decimals=0),
     ),
     table(
         "Token budgets of active sessions",

@@ -24,7 +24,7 @@ from alerting.groups import slo
 from dashboards.board import Board, built
 from dashboards.house import BOARDS
 from exporter import catalogue
-from exporter.catalogue import money, platform
+from exporter.catalogue import money
 from exporter.demo import Incident
 from exporter.telemetry import DECLARATIONS
 from tests.dashboardlint import filled as with_variables
@@ -59,7 +59,6 @@ MADE = [built(board) for board in BOARDS]
 WITHOUT_PAST = {
     *(metric.name for metric in DECLARATIONS),  # how an exporter fares that did not run then
     money.BUDGET_SPEND.name,  # what is booked against a budget begins with its declaration
-    *(platform.TOKEN_BUDGET.name, platform.TOKEN_BUDGET_USED.name),  # the table has what is left now, and not when
     *(slo.bad_ratio(level, "5m").name for level in slo.EVENT_LEVELS),  # five minutes without two samples
 }
 """What is not backfilled at this step."""
