@@ -18,12 +18,12 @@ from typing import Any, Literal
 
 import aiohttp
 
+from tests.realserver import stop
 from tests.realtools import Missing
 from tools.bring import axe_file, cache_folder
 
 START_TIMEOUT_S = 60.0
 LOAD_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
 LOOK_S = 0.05
 _QUIET = (
     *("--headless", "--disable-gpu", "--no-first-run", "--no-default-browser-check", "--disable-sync", "--mute-audio"),
@@ -130,12 +130,7 @@ async def open_browser(browser: Browser, folder: Path) -> AsyncIterator[Page]:
             async with session.ws_connect(address, max_msg_size=0) as socket:
                 yield Page(socket)
     finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
-        finally:
-            process.kill()
-            process.wait()
+        await stop(process)
 
 
 def _start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:

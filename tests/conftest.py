@@ -25,6 +25,7 @@ from tests.realtools import (
     are_required,
     cannot_run,
     not_run_line,
+    present,
     wanted_alertmanager,
     wanted_prometheus,
 )
@@ -49,10 +50,7 @@ def logs_as_before() -> Iterator[None]:
 @pytest.fixture(scope="session", params=wanted_prometheus(), ids=str)
 def prometheus_tools(request: pytest.FixtureRequest) -> Tools:
     """Each version of Prometheus present, with its promtool; a test that uses it runs once for each."""
-    if isinstance(request.param, Missing):
-        cannot_run(request.param)
-    assert isinstance(request.param, Tools)
-    return request.param
+    return present(request.param, Tools)
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +68,7 @@ def promtool(prometheus_tools: Tools) -> Path:
 @pytest.fixture(scope="session", params=wanted_alertmanager(), ids=str)
 def alertmanager_tools(request: pytest.FixtureRequest) -> AlertTools:
     """Each version of Alertmanager present, with its amtool; a test that uses it runs once for each."""
-    if isinstance(request.param, Missing):
-        cannot_run(request.param)
-    assert isinstance(request.param, AlertTools)
-    return request.param
+    return present(request.param, AlertTools)
 
 
 @pytest.fixture(scope="session")
@@ -85,19 +80,13 @@ def amtool(alertmanager_tools: AlertTools) -> Path:
 @pytest.fixture(scope="session", params=wanted_browser(), ids=str)
 def browser(request: pytest.FixtureRequest) -> Browser:
     """A real Chromium, with axe-core to look at pages with."""
-    if isinstance(request.param, Missing):
-        cannot_run(request.param)
-    assert isinstance(request.param, Browser)
-    return request.param
+    return present(request.param, Browser)
 
 
 @pytest.fixture(scope="session", params=wanted_grafana(), ids=str)
 def grafana(request: pytest.FixtureRequest) -> Grafana:
     """Grafana's own types, and its code that picks colours."""
-    if isinstance(request.param, Missing):
-        cannot_run(request.param)
-    assert isinstance(request.param, Grafana)
-    return request.param
+    return present(request.param, Grafana)
 
 
 @pytest.fixture

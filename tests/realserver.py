@@ -69,7 +69,7 @@ class RealServer(AbstractAsyncContextManager["RealServer"]):
         session, self._session = self._session, None
         try:
             if process is not None:
-                await _stop(process)
+                await stop(process)
         finally:
             if session is not None:
                 await session.close()
@@ -126,7 +126,8 @@ class RealServer(AbstractAsyncContextManager["RealServer"]):
             return response.status == 200
 
 
-async def _stop(process: subprocess.Popen[bytes]) -> None:
+async def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program and wait for it; one that does not end in time is killed."""
     process.terminate()
     try:
         # in a thread: the test's own event loop may be answering its last scrape

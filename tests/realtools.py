@@ -153,6 +153,14 @@ def cannot_run(missing: Missing) -> NoReturn:
     pytest.skip(f"{NOT_RUN}{missing.what}")
 
 
+def present(wanted: object, kind: type[T]) -> T:
+    """What the test that asks is to run on; it ends as by `cannot_run` where that is missing."""
+    if isinstance(wanted, Missing):
+        cannot_run(wanted)
+    assert isinstance(wanted, kind)
+    return wanted
+
+
 def free_port() -> int:
     """Return a loopback port nobody listens on now; for a program that takes port 0, give it that instead."""
     with socket.socket() as listener:

@@ -32,7 +32,7 @@ from tests.dashboardlint import panels, selectors, targets
 from tests.history import Asked, History, make
 from tests.months import JOB, RULES, record, shipped
 from tests.processes import Demo, Serving
-from tests.realtools import Missing, Prometheus, Tools, cannot_run, wanted_prometheus
+from tests.realtools import Prometheus, Tools, present, wanted_prometheus
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -98,10 +98,7 @@ def range_of(made: Mapping[str, Any]) -> float:
 @pytest.fixture(scope="module", params=wanted_prometheus()[-1:], ids=str)
 def newest_tools(request: pytest.FixtureRequest) -> Tools:
     """The newest Prometheus, for the past takes a minute to make; that each parses each query is shown apart."""
-    if isinstance(request.param, Missing):
-        cannot_run(request.param)
-    assert isinstance(request.param, Tools)
-    return request.param
+    return present(request.param, Tools)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
