@@ -27,12 +27,20 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """An alert of one series that fired; ``labels`` are the series's, without the rule's own."""
+    """An alert of one series that fired; ``labels`` are all that Alertmanager sees."""
 
-    alert: str
-    severity: str
     labels: Mapping[str, str]
     span: Span
+
+    @property
+    def alert(self) -> str:
+        """Its name."""
+        return self.labels["alertname"]
+
+    @property
+    def severity(self) -> str:
+        """Its severity."""
+        return self.labels["severity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """An alerting rule; times in seconds."""
+    """An alerting rule; times in seconds, ``labels`` its own."""
 
     name: str
     expr: str
-    severity: str
+    labels: Mapping[str, str]
     for_s: float
     keep_s: float
 
@@ -102,7 +110,7 @@ def read_rules(files: Iterable[Path]) -> Rules:
             Alerting(
                 entry["alert"],
                 entry["expr"],
-                entry["labels"]["severity"],
+                entry["labels"],
                 seconds(entry.get("for", "0s")),
                 seconds(entry.get("keep_firing_for", "0s")),
             )

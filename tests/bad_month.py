@@ -1,16 +1,21 @@
-"""A bad month: each of twelve incidents is found by the alert meant for it, without a flood of others."""
+"""A bad month: each of twelve incidents is found by the alert meant for it, without a flood of others.
+
+Of the others those count that somebody is told of, infos included: what an alert of the same object mutes for as long
+as it fires is in Alertmanager's pages only.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from exporter import demo
 from tests import badmonth
 from tests.history import history
-from tests.months import BUDGETS, JOB, SAMPLE_S, Month, judged, needed, newest, shipped
+from tests.months import BUDGETS, JOB, SAMPLE_S, Month, began, judged, needed, newest, shipped
 from tests.realtools import Tools
 
 pytestmark = pytest.mark.asyncio
@@ -22,7 +27,7 @@ FURTHER = 2
 async def test_each_incident_is_found(
     tmp_path: Path, prometheus_tools: Tools, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its alert, while it lasts; until the next one at most two further alerts begin."""
+    """By its alert, while it lasts; until the next one at most two further alerts begin that are told."""
     if prometheus_tools != newest():
         return
     rules = shipped()
@@ -41,20 +46,31 @@ async def test_each_incident_is_found(
     month = await judged(prometheus_tools, past, rules, tmp_path, begin=badmonth.JUDGED_FROM_S)
 
     assert sorted(each.name for each in badmonth.INCIDENTS) == sorted(demo.INCIDENTS)
-    found = [(incident.name, *_found(month, incident, until)) for incident, until in badmonth.apart()]
+    found = {incident.name: _found(month, incident, until) for incident, until in badmonth.apart()}
     with capsys.disabled():
         print("\nthe bad month:")
-        for name, after_s, further in found:
-            told = "not found" if after_s is None else f"found after {after_s / 3600:4.1f} h"
-            print(f"  {name:17} {told}; further: {', '.join(further) or 'none'}")
-        print(month.told())
-    assert [name for name, after_s, _ in found if after_s is None] == []
-    assert [name for name, _, further in found if len(further) > FURTHER] == []
+        for name, each in found.items():
+            after = "not found" if each.after_s is None else f"found after {each.after_s / 3600:5.2f} h"
+            told = f"{len(each.fired)} fired, {len(each.told)} told: {', '.join(each.told) or 'none'}"
+            print(f"  {name:17} {after}; further ones: {told}")
+        print(month.described())
+    assert [name for name, each in found.items() if each.after_s is None] == []
+    assert [name for name, each in found.items() if len(each.told) > FURTHER] == []
 
 
-def _found(month: Month, incident: badmonth.Bad, until: float) -> tuple[float | None, list[str]]:
-    """After how many seconds the alert meant for it fired, while it lasted; and what else began to fire."""
-    firings = month.between(incident.begin, until)
-    meant = [firing.span.begin for firing in firings if firing.alert == incident.found_by]
+class Found(NamedTuple):
+    """After how many seconds the alert meant for an incident was told; which others began to fire, and were told."""
+
+    after_s: float | None
+    fired: list[str]
+    told: list[str]
+
+
+def _found(month: Month, incident: badmonth.Bad, until: float) -> Found:
+    """What became of an incident: its alert counts while it lasts, others until the next one."""
+    fired, told = (began(firings, incident.begin, until) for firings in (month.firings, month.told))
+    meant = [firing.span.begin for firing in told if firing.alert == incident.found_by]
     after_s = meant[0] - incident.begin if meant and meant[0] <= incident.end else None
-    return after_s, sorted({firing.alert for firing in firings} - {incident.found_by} - ALWAYS)
+    own = {incident.found_by} | ALWAYS
+    others = [sorted({firing.alert for firing in firings} - own) for firings in (fired, told)]
+    return Found(after_s, *others)

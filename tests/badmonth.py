@@ -32,18 +32,19 @@ class Bad:
         return Incident(self.name, END_S - self.begin, END_S - self.end)
 
 
+# A leak's budgets are broken until their month ends: so nothing else happens in October's last days of work.
 INCIDENTS = tuple(
     Bad(name, _at(begin), _at(end), f"Orchestration{alert}")
     for name, begin, end, alert in (
         ("slow-budget-leak", "2026-10-12T00:00", "2026-10-28T00:00", "BudgetProjectedToBreak"),
-        ("model-outage", "2026-10-29T09:30", "2026-10-29T12:30", "LocalModelDown"),
-        ("tool-failure", "2026-10-30T10:00", "2026-10-30T14:00", "ToolErrors"),
         ("weekend-silence", "2026-10-31T00:00", "2026-11-02T00:00", "DataStale"),
+        ("tool-failure", "2026-11-02T10:00", "2026-11-02T14:00", "ToolErrors"),
         ("runaway-fanout", "2026-11-03T10:00", "2026-11-03T11:00", "RunawayFanOut"),
         ("label-flood", "2026-11-04T10:00", "2026-11-04T16:00", "LabelOverflow"),
         ("stale-data", "2026-11-05T13:00", "2026-11-05T17:00", "DataStale"),
         ("cost-spike", "2026-11-06T09:00", "2026-11-06T15:00", "CostSpike"),
         ("monday-silence", "2026-11-09T00:00", "2026-11-10T00:00", "DataStale"),
+        ("model-outage", "2026-11-10T09:30", "2026-11-10T12:30", "LocalModelDown"),
         ("exporter-death", "2026-11-11T10:00", "2026-11-11T11:00", "ExporterDown"),
         ("latency-creep", "2026-11-12T08:00", "2026-11-13T20:00", "HandoffsSlow"),
         ("confidence-drift", "2026-11-16T08:00", "2026-11-19T20:00", "HandoffConfidenceLow"),

@@ -1,7 +1,8 @@
 """Months of a platform's history, judged by the rules as they are shipped: what would have fired, and when.
 
 A history is backfilled into a real Prometheus; recording rules are range queries whose answers become blocks, layer by
-layer; alerts are range queries of their expressions, with `for` and `keep_firing_for` applied by tests/alerttimes.py.
+layer; alerts are range queries of their expressions, with `for` and `keep_firing_for` applied by tests/alerttimes.py,
+and Alertmanager's inhibition by tests/inhibition.py: what is muted for as long as it fires is told to nobody.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from exporter.catalogue import SCHEMA
 from tests.alerttimes import Alerting, Firing, Recording, Rules, read_rules, spans
 from tests.history import History
+from tests.inhibition import is_told, read_inhibitions
 from tests.realtools import Prometheus, Series, Tools, prometheus_versions
 from tools.bring import REPOSITORY
 
 RULES = REPOSITORY / "provisioning" / "prometheus" / "rules"
+ALERTMANAGER = REPOSITORY / "provisioning" / "alertmanager" / "alertmanager.yml"
 JOB = "orchestration-exporter"
 STEP_S = 300.0
 """Between evaluations: 36 days of it are what one range query answers."""
@@ -63,30 +66,29 @@ def needed(rules: Rules) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """What was judged: from and to are Unix times."""
+    """What was judged: from and to are Unix times; ``told`` are those of ``firings`` that somebody is told of."""
 
     begin: float
     end: float
     firings: tuple[Firing, ...]
+    told: tuple[Firing, ...]
 
-    def between(self, begin: float, end: float) -> list[Firing]:
-        """What began to fire between two times."""
-        return [firing for firing in self.firings if begin <= firing.span.begin < end]
-
-    def told(self) -> str:
+    def described(self) -> str:
         """A line for each alert of a series that fired, by time."""
-        return "\n".join(line(firing) for firing in self.firings)
+        return "\n".join(f"{line(firing)}{'' if firing in self.told else ' (muted)'}" for firing in self.firings)
+
+
+def began(firings: Iterable[Firing], begin: float, end: float) -> list[Firing]:
+    """Those that began to fire between two times."""
+    return [firing for firing in firings if begin <= firing.span.begin < end]
 
 
 def line(firing: Firing) -> str:
     """An alert of a series for people."""
     begin, end = (datetime.fromtimestamp(at, UTC) for at in firing.span)
-    labels = ", ".join(
-        f"{name}={value}"
-        for name, value in sorted(firing.labels.items())
-        if name not in ("job", "instance", "source", "__name__")
-    )
-    return f"{begin:%a %d %b %H:%M} – {end:%a %d %b %H:%M}  {firing.severity:8} {firing.alert} {labels}"
+    known = {"alertname", "alert_group", "severity", "job", "instance", "source"}
+    labels = ", ".join(f"{name}={value!r}" for name, value in sorted(firing.labels.items()) if name not in known)
+    return f"{begin:%a %d %b %H:%M} – {end:%a %d %b %H:%M}  {firing.severity:8} {firing.alert} {labels}".rstrip()
 
 
 async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, begin: float) -> Month:
@@ -103,7 +105,10 @@ async def judged(tools: Tools, past: History, rules: Rules, folder: Path, *, beg
         for alert, series in zip(rules.alerts, answers, strict=True)
         for firing in firings(alert, series, begin=begin, end=past.end)
     ]
-    return Month(begin, past.end, tuple(sorted(found, key=lambda firing: firing.span)))
+    found.sort(key=lambda firing: firing.span)
+    inhibitions = read_inhibitions(ALERTMANAGER)
+    told = tuple(firing for firing in found if is_told(inhibitions, firing, found))
+    return Month(begin, past.end, tuple(found), told)
 
 
 async def record(
@@ -137,7 +142,7 @@ def firings(alert: Alerting, answer: Iterable[Series], *, begin: float, end: flo
     """When an alert fires, by series."""
     evaluations = [begin + STEP_S * number for number in range(int((end - begin) // STEP_S) + 1)]
     return [
-        Firing(alert.name, alert.severity, series.labels, span)
+        Firing({**series.labels, **alert.labels, "alertname": alert.name}, span)
         for series in answer
         for span in spans([at for at, _ in series.points], evaluations, for_s=alert.for_s, keep_s=alert.keep_s)
     ]

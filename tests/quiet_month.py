@@ -37,7 +37,7 @@ async def test_a_quiet_month_is_quiet(
     month = await judged(prometheus_tools, past, rules, tmp_path, begin=END_S - 30 * DAY_S)
 
     with capsys.disabled():
-        print(f"\nthe quiet month:\n{month.told()}")
+        print(f"\nthe quiet month:\n{month.described()}")
     loud = [firing for firing in month.firings if firing.severity in ("critical", "warning")]
     assert [firing for firing in loud if firing.severity == "critical"] == []
     assert len(loud) <= 2

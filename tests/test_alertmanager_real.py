@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from alerting import alertmanager, receivers, thresholds
 from alerting.receivers import DAYS
+from tests import inhibition
 from tests.realalerts import EXTERNAL_URL, Alertmanager, Mailbox, Told, until
 from tests.realserver import POLL_S
 from tests.realtools import WAIT_TIMEOUT_S, AlertTools
@@ -125,6 +126,8 @@ async def test_what_is_muted_and_what_is_not(alertmanager_tools: AlertTools, tmp
     found = await states(alertmanager_tools, configured(tmp_path, OF_OLD, rules), tmp_path / "run", len(MUTED))
 
     muted = suppressed(found)
+    judged = inhibition.muted(inhibition.inhibitions(rules), [*GRAVER, *HEARD, *MUTED])
+    assert judged == MUTED, "what months are judged by"
     assert [each for each in MUTED if each not in muted] == []
     assert [each for each in muted if each not in MUTED] == []
     assert {state for labels, state in found.items() if dict(labels) not in MUTED} == {"active"}
@@ -140,7 +143,10 @@ async def test_a_rule_on_labels_that_are_missing_mutes_everything(
     config = configured(tmp_path, OF_OLD, naive)
     found = await states(alertmanager_tools, config, tmp_path / "run", len(MUTED))
 
-    assert any(each["alertname"] == "OrchestrationNotified" for each in suppressed(found))
+    muted = suppressed(found)
+    assert any(each["alertname"] == "OrchestrationNotified" for each in muted)
+    judged = inhibition.muted(inhibition.inhibitions(naive), [*GRAVER, *HEARD, *MUTED])
+    assert sorted(map(sorted, map(dict.items, judged))) == sorted(map(sorted, map(dict.items, muted)))
 
 
 # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────

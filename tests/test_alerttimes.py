@@ -116,7 +116,7 @@ def test_rules_of_a_file(tmp_path: Path) -> None:
     read = read_rules([tmp_path / "r.yaml"])
     assert read.recordings == (Recording("a:b:c", "sum(up)"),)
     [alert] = read.alerts
-    assert (alert.name, alert.severity, alert.for_s, alert.keep_s) == ("A", "info", 5400.0, 300.0)
+    assert (alert.name, alert.labels, alert.for_s, alert.keep_s) == ("A", {"severity": "info"}, 5400.0, 300.0)
     assert {"up", "a:b:c"} <= read.asked()
     assert names(['x{l="y"}']) == {"x", "l"}
     assert seconds("1d2h3m4s") == 93784

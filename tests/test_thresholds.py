@@ -13,7 +13,7 @@ def test_burn_factors_are_computed() -> None:
     """The shares of the error budget give the well-known factors of 30 days."""
     loaded = thresholds.load()
 
-    assert [round(pair.factor, 6) for pair in loaded.burn_windows] == [14.4, 6, 3, 1]
+    assert [round(pair.factor, 6) for pair in loaded.burn_windows] == [14.4, 6, 3, 1.2]
     assert all(thresholds.seconds(pair.short) < thresholds.seconds(pair.long) for pair in loaded.burn_windows)
 
 

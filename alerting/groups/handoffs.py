@@ -12,14 +12,28 @@ _OF = thresholds.load().handoffs
 _MODEL = f"{SOURCE}, model {{{{ $labels.model }}}}"
 _BY_MODEL = (*JOIN, "model")
 _LOW, _HIGH = str(_OF.low_confidence), str(_OF.overconfident_above)
+_UNAVAILABLE = handoffs.ESCALATION.unavailable
+_LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
 
 
 def _low_confidence(window: str, offset: str = "") -> Expr:
-    """The share of hand-offs decided with low confidence, by model; absent where there were few."""
+    """The share of hand-offs decided with low confidence, by model; absent where there were few.
+
+    Those for which the local model was unavailable are left out: the platform cuts their confidence to a tenth, so that
+    it tells nothing of the model that stood in, of which they are the more the less else it does.
+    """
     kept = ["outcome", "le"]
     low = select(handoffs.HANDOFF_CONFIDENCE, "_bucket", le=_LOW).increase(window, offset).sum(without=kept)
     every = select(handoffs.HANDOFF_CONFIDENCE, "_count").increase(window, offset).sum(without=["outcome"])
-    return binary(low, "/", binary(every, ">=", _OF.few_events))
+    routed = select(handoffs.HANDOFF_ROUTES, reason=_UNAVAILABLE).increase(window, offset)
+    stood_in = binary(routed.sum(without=["source_model", "reason", "outcome"]), "or", binary(0, "*", every))
+    return binary(binary(low, "-", stood_in), "/", binary(binary(every, "-", stood_in), ">=", _OF.few_events))
+
+
+def _while_up(alert: Expr, window: str) -> Expr:
+    """An alert on models, but not on a local one in whose window the local model was down: that is told already."""
+    was_down = binary(UNAVAILABLE.over("max", window), ">", _OF.unavailable_ratio)
+    return binary(alert, f"unless on ({', '.join(_BY_MODEL)})", also(_LOCAL, was_down))
 
 
 def _confident(outcome: str) -> Expr:
@@ -29,6 +43,15 @@ def _confident(outcome: str) -> Expr:
     return binary(every, "-", below)
 
 
+UNAVAILABLE = Recorded(
+    "source:handoff_unavailable:ratio_1h",
+    ratio(
+        total(handoffs.HANDOFF_ROUTES, "1h", reason=_UNAVAILABLE),
+        total(handoffs.HANDOFF_ROUTES, "1h"),
+        _OF.unavailable_routes,
+    ),
+    JOIN,
+)
 USUAL_SECONDS = Recorded(
     "model:handoff_success_seconds:p50_7d",
     binary(quantile(0.5, handoffs.HANDOFF_DURATION, "7d", "model", outcome="success"), ">=", 0),  # leaves NaN out
@@ -39,13 +62,16 @@ USUAL_LOW_CONFIDENCE = Recorded("model:handoff_low_confidence:ratio_7d", _low_co
 FAILING = Alert(
     name="OrchestrationHandoffsFailing",
     expr=steady(
-        binary(
-            ratio(
-                binary(total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome="failure"), ">=", _OF.failures),
-                total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome=KNOWN),
+        _while_up(
+            binary(
+                ratio(
+                    binary(total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome="failure"), ">=", _OF.failures),
+                    total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome=KNOWN),
+                ),
+                ">",
+                _OF.failure_ratio,
             ),
-            ">",
-            _OF.failure_ratio,
+            "1h",
         ),
         "1h",
     ),
@@ -124,19 +150,22 @@ LOW_CONFIDENCE = Alert(
     severity="warning",
     group="handoffs",
     summary="Hand-offs to a model are decided with less confidence than in the week before.",
-    description=f"{_MODEL}: {SHARE} of the hand-offs of the last day had a confidence of "
-    f"at most {_LOW} (more than {_OF.low_confidence_ratio:.0%}, and {_OF.low_confidence_growth:g} times the 7 days "
-    "before).",
+    description=f"{_MODEL}: {SHARE} of the hand-offs of the last day, but for those that found the local model "
+    f"unavailable, had a confidence of at most {_LOW} (more than {_OF.low_confidence_ratio:.0%}, and "
+    f"{_OF.low_confidence_growth:g} times the 7 days before).",
     dashboard="orchestration-handoffs",
     of=_BY_MODEL,
 )
 OVERCONFIDENT = Alert(
     name="OrchestrationHandoffsOverconfident",
     expr=steady(
-        binary(
-            ratio(binary(_confident("failure"), ">=", _OF.failures), _confident(KNOWN), _OF.few_events),
-            ">",
-            _OF.overconfident_failures,
+        _while_up(
+            binary(
+                ratio(binary(_confident("failure"), ">=", _OF.failures), _confident(KNOWN), _OF.few_events),
+                ">",
+                _OF.overconfident_failures,
+            ),
+            "1d",
         ),
         "1d",
     ),
@@ -152,11 +181,6 @@ OVERCONFIDENT = Alert(
     of=_BY_MODEL,
 )
 
-_ROUTES = handoffs.HANDOFF_ROUTES
-_UNAVAILABLE = ratio(
-    total(_ROUTES, "1h", reason=handoffs.ESCALATION.unavailable), total(_ROUTES, "1h"), _OF.unavailable_routes
-)
-_LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
 _NO_SUCCESS = binary(
     also(_WAITING, _LOCAL, "model"),
     f"unless on ({', '.join(_BY_MODEL)})",
@@ -165,7 +189,7 @@ _NO_SUCCESS = binary(
 LOCAL_MODEL_DOWN = Alert(
     name="OrchestrationLocalModelDown",
     expr=binary(
-        steady(binary(_UNAVAILABLE, ">", _OF.unavailable_ratio), "1h"),
+        steady(binary(UNAVAILABLE.select(), ">", _OF.unavailable_ratio), "1h"),
         "or",
         current(binary(1, "+", binary(0, "*", _NO_SUCCESS.aggregate("max", without=["model"])))),
     ),
@@ -210,5 +234,6 @@ ESCALATIONS = Alert(
 GROUP = Group(
     "handoffs",
     (FAILING, SLOW, STUCK, LOW_CONFIDENCE, OVERCONFIDENT, LOCAL_MODEL_DOWN, ESCALATIONS),
+    recorded=(UNAVAILABLE,),
     slow=(USUAL_SECONDS, USUAL_LOW_CONFIDENCE),
 )

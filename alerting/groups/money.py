@@ -107,7 +107,7 @@ BUDGET_BROKEN = Alert(
 BUDGET_NEAR_LIMIT = Alert(
     name="OrchestrationBudgetNearLimit",
     expr=_running(binary(binary(_USED, ">", _BUDGETS.near), "<=", 1)),
-    for_="5m",
+    for_="1h",  # what breaks within the hour is told as broken
     severity="info",
     group="money",
     summary="A budget is nearly spent.",

@@ -15,7 +15,7 @@ BEGIN, END = 14 * 24 + 10, 14 * 24 + 16
 STEPS = 2
 """Samples an hour."""
 OF = {"project": "p", "model": "m"}
-BANDS = "Usual is at most 3 times the same hour of the weeks before, and 3 standard deviations above the last day."
+BANDS = "Usual is at most 5 times the same hour of the weeks before, and 3 standard deviations above the last day."
 Rate = Callable[[float], float]
 
 
@@ -58,10 +58,10 @@ SURGE = "OrchestrationHandoffSurge"
 SURGES = history(
     "200 hand-offs an hour where there are 30 at this time",
     counted(days(30, 6, 200))
-    | of_source("little", counted(days(30, 6, 89)))
-    | of_source("small", counted(days(1, 0, 19)))
-    # four times the usual, but the evening before was busier
-    | of_source("wild", counted(lambda hour: 150.0 if BEGIN - 16 <= hour < BEGIN - 6 else days(30, 6, 130)(hour)))
+    | of_source("little", counted(days(30, 6, 149)))
+    | of_source("small", counted(days(1, 0, 99)))
+    # six times the usual, but the evening before was busier
+    | of_source("wild", counted(lambda hour: 200.0 if BEGIN - 16 <= hour < BEGIN - 6 else days(30, 6, 180)(hour)))
     # a source that was down for hours gives all of them at once
     | of_source(
         "late",
@@ -74,7 +74,7 @@ SURGES = history(
         SURGE,
         at(4),
         severity="info",
-        description=f"Source main: 200 hand-offs in the last hour (more than 20). {BANDS}",
+        description=f"Source main: 200 hand-offs in the last hour (more than 100). {BANDS}",
         **SOURCE,
     ),
     ends(SURGE, at(10)),
@@ -127,9 +127,9 @@ def spent(rate: Rate) -> dict[str, str]:
 
 
 COSTS = history(
-    "20 dollars an hour where it is 2; 5.9 are not three times as much, and 4.9 not worth a word",
+    "20 dollars an hour where it is 2; 9.9 are not five times as much, and 4.9 not worth a word",
     spent(days(2, 0.5, 20))
-    | of_source("little", spent(days(2, 0.5, 5.9)))
+    | of_source("little", spent(days(2, 0.5, 9.9)))
     | of_source("small", spent(days(0.1, 0, 4.9))),
     healthy(COST, at(-2)),
     *(below(COST, at(4), source=source) for source in ("little", "small")),
@@ -146,7 +146,7 @@ COSTS = history(
 SLOWER = "OrchestrationLatencyAnomaly"
 
 
-def durations(then: float, an_hour: float = 20) -> dict[str, str]:
+def durations(then: float, an_hour: float = 30) -> dict[str, str]:
     """Successes that take up to 2.56 s by day and 5.12 s by night; ``then`` (a bucket's bound) while it happens."""
 
     def bucket(bound: float) -> Rate:
@@ -167,8 +167,8 @@ def durations(then: float, an_hour: float = 20) -> dict[str, str]:
 
 
 SLOWS = history(
-    "successes take 10 to 20 s where they take 1 to 3; 3 to 5, and four of them, are no matter",
-    durations(20.48) | of_source("little", durations(5.12)) | of_source("few", durations(20.48, 4.5)),
+    "successes take 10 to 20 s where they take 1 to 3; 5 to 10, and 19 of them, are no matter",
+    durations(20.48) | of_source("little", durations(10.24)) | of_source("few", durations(20.48, 19)),
     healthy(SLOWER, at(-2)),
     *(below(SLOWER, at(4), source=source) for source in ("little", "few")),
     fires(
@@ -190,26 +190,27 @@ def worse(share: str, source: str) -> Expect:
         WORSE,
         at(4),
         severity="info",
-        description=f"Source {source}: {share} of the hand-offs of the last hour failed (more than 20%). {BANDS}",
+        description=f"Source {source}: {share} of the hand-offs of the last hour failed (more than 30%). {BANDS}",
         **{**SOURCE, "source": source},
     )
 
 
 FAILS = history(
-    "30% fail where 5% do, and a quarter where never one did; 19.9%, and 25% where 10% do, are no matter",
-    counted(days(30, 10), 0.05, 0.3)
-    | of_source("never", counted(days(30, 10), 0, 0.25))
-    | of_source("little", counted(days(30, 10), 0.05, 0.199))
-    | of_source("usual", counted(days(30, 10), 0.1, 0.25)),
+    "40% fail where 5% do, and 35% where never one did; 29.9%, 49% where 10% do, and all of 19, are no matter",
+    counted(days(30, 24), 0.05, 0.4)
+    | of_source("never", counted(days(30, 24), 0, 0.35))
+    | of_source("little", counted(days(30, 24), 0.05, 0.299))
+    | of_source("usual", counted(days(30, 24), 0.1, 0.49))
+    | of_source("few", counted(days(19, 10), 0.05, 1)),
     healthy(WORSE, at(-2)),
-    *(below(WORSE, at(4), source=source) for source in ("little", "usual")),
-    worse("30%", "main"),
-    worse("25%", "never"),
+    *(below(WORSE, at(4), source=source) for source in ("little", "usual", "few")),
+    worse("40%", "main"),
+    worse("35%", "never"),
     ends(WORSE, at(10)),
 )
 FAILS_UNKNOWN = history(
     "in a second week nobody knows what is usual",
-    {name: " ".join(values.split()[7 * 24 * STEPS :]) for name, values in counted(days(30, 10), 0.05, 0.3).items()},
+    {name: " ".join(values.split()[7 * 24 * STEPS :]) for name, values in counted(days(30, 24), 0.05, 0.4).items()},
     healthy(WORSE, f"{BEGIN + 4 - 7 * 24}h"),
 )
 

@@ -18,15 +18,15 @@ def history(name: str, found: Mapping[str, str], *expect: Expect, step: str = "1
     return History(name, "handoffs", found, expect, step=step, evaluated=evaluated)
 
 
-def outcomes(an_hour: float, failed: float) -> dict[str, str]:
+def outcomes(an_hour: float, failed: float, model: str = "claude-sonnet") -> dict[str, str]:
     """So many results an hour; of them so large a share fails from minute 60 to 180."""
-    each = an_hour / 60
+    each, of = an_hour / 60, {"project": "p", "model": model}
     return {
-        series(handoffs.HANDOFFS_TOTAL, outcome="failure", **OF): steep((0, 60), (each * failed, 120), (0, 120)),
-        series(handoffs.HANDOFFS_TOTAL, outcome="success", **OF): steep(
+        series(handoffs.HANDOFFS_TOTAL, outcome="failure", **of): steep((0, 60), (each * failed, 120), (0, 120)),
+        series(handoffs.HANDOFFS_TOTAL, outcome="success", **of): steep(
             (each, 60), (each * (1 - failed), 120), (each, 120)
         ),
-        series(handoffs.HANDOFFS_TOTAL, outcome="unknown", **OF): steep((5, 300)),
+        series(handoffs.HANDOFFS_TOTAL, outcome="unknown", **of): steep((5, 300)),
     }
 
 
@@ -100,7 +100,7 @@ SLOW = history(
         SLOWLY,
         "127h",
         severity="warning",
-        description=f"{MAIN}: the median of the last 6 hours is 3.9 times that of 7 days (at least 2.5 times, and "
+        description=f"{MAIN}: the median of the last 6 hours is 3.9 times that of 7 days (at least 3 times, and "
         "above 1 s).",
         **MODEL,
     ),
@@ -146,19 +146,32 @@ def confidence(usual: float, then: float) -> dict[str, str]:
     }
 
 
+def standing_in(an_hour: float) -> dict[str, str]:
+    """So many hand-offs an hour, meanwhile, go to the model for the local one is unavailable."""
+    of = {"source_model": "claude-opus", "model": "claude-sonnet", "outcome": "success"}
+    return {
+        series(handoffs.HANDOFF_ROUTES, reason="deepseek_unavailable", **of): steep((0, 192), (an_hour, 25), (0, 48)),
+    }
+
+
 LOW = "OrchestrationHandoffConfidenceLow"
 LOW_CONFIDENCE = history(
-    "the share of low confidence rises from 5% to 30%, for a day; 19.9%, and 28% from 15%, are no matter",
-    confidence(0.05, 0.3) | of_source("little", confidence(0.05, 0.199)) | of_source("usual", confidence(0.15, 0.28)),
+    "the share of low confidence rises from 5% to 30%, for a day; 19.9%, and 28% from 15%, are no matter, nor is who "
+    "stands in for the local model",
+    confidence(0.05, 0.3)
+    | of_source("little", confidence(0.05, 0.199))
+    | of_source("usual", confidence(0.15, 0.28))
+    | of_source("outage", confidence(0.05, 0.3) | standing_in(2)),
     healthy(LOW, "190h"),
     below(LOW, "217h", source="little"),
     below(LOW, "217h", source="usual"),
+    below(LOW, "217h", source="outage"),
     fires(
         LOW,
         "217h",
         severity="warning",
-        description=f"{MAIN}: 30% of the hand-offs of the last day had a confidence of at most 0.5 (more than 20%, and "
-        "2 times the 7 days before).",
+        description=f"{MAIN}: 30% of the hand-offs of the last day, but for those that found the local model "
+        "unavailable, had a confidence of at most 0.5 (more than 20%, and 2 times the 7 days before).",
         **MODEL,
     ),
     ends(LOW, "245h"),
@@ -167,16 +180,20 @@ LOW_CONFIDENCE = history(
 )
 
 
-def confident(an_hour: float, failed: float) -> dict[str, str]:
-    """So many results an hour above 0.9, of which a share fails in hours 24 to 60; as many others below, half bad."""
-    found = {}
+def confident(an_hour: float, failed: float, model: str = "claude-sonnet", an_hours: int = 1) -> dict[str, str]:
+    """So many results an hour above 0.9, of which a share fails in hours 24 to 60; as many others below, half bad.
+
+    ``an_hours`` are the samples of an hour.
+    """
+    found, name = {}, {**SOURCE, "model": model}
+    an_hour /= an_hours
     for outcome, share in (("failure", failed), ("success", 1 - failed)):
         before = an_hour if outcome == "success" else 0
-        high = ((before, 24), (an_hour * share, 36), (before, 40))
+        high = tuple((rise, hours * an_hours) for rise, hours in ((before, 24), (an_hour * share, 36), (before, 40)))
         low = tuple((an_hour / 2, steps) for _, steps in high)
         of = {"outcome": outcome}
-        found[series(handoffs.HANDOFF_CONFIDENCE, MODEL, part="_bucket", le="0.9", **of)] = steep(*low)
-        found[series(handoffs.HANDOFF_CONFIDENCE, MODEL, part="_count", **of)] = steep(
+        found[series(handoffs.HANDOFF_CONFIDENCE, name, part="_bucket", le="0.9", **of)] = steep(*low)
+        found[series(handoffs.HANDOFF_CONFIDENCE, name, part="_count", **of)] = steep(
             *((rise + an_hour / 2, steps) for rise, steps in high)
         )
     return found
@@ -218,17 +235,78 @@ def down(share: str) -> Expect:
     )
 
 
-def routes(an_hour: float, unavailable: float) -> dict[str, str]:
-    """So many hand-offs an hour, a share of which finds the local model unavailable from minute 30 to 120."""
-    each, of = an_hour / 60, {"source_model": "claude-opus", "model": "claude-sonnet", "outcome": "success"}
+def routes(an_hour: float, unavailable: float, steps: tuple[int, int, int] = (30, 90, 120)) -> dict[str, str]:
+    """So many hand-offs in sixty steps, a share of which finds the local model unavailable in the second of three."""
+    (before, meanwhile, after), each = steps, an_hour / 60
+    of = {"source_model": "claude-opus", "model": "claude-sonnet", "outcome": "success"}
     return {
         series(handoffs.HANDOFF_ROUTES, reason="deepseek_unavailable", **of): steep(
-            (0, 30), (each * unavailable, 90), (0, 120)
+            (0, before), (each * unavailable, meanwhile), (0, after)
         ),
         series(handoffs.HANDOFF_ROUTES, reason="quality", **of): steep(
-            (each, 30), (each * (1 - unavailable), 90), (each, 120)
+            (each, before), (each * (1 - unavailable), meanwhile), (each, after)
         ),
     }
+
+
+def two_models(steps: int) -> dict[str, str]:
+    """Which of two models is the local one."""
+    return {
+        series(models.MODEL_INFO, LOCAL, vendor="d", tier="local"): f"1x{steps}",
+        series(models.MODEL_INFO, MODEL, vendor="a", tier="paid"): f"1x{steps}",
+    }
+
+
+def failing(source: str, model: str) -> Expect:
+    """A quarter of the hand-offs to it fail."""
+    return fires(
+        "OrchestrationHandoffsFailing",
+        "170m",
+        severity="warning",
+        description=f"Source {source}, model {model}: 25% of the hand-offs with a result failed in the last hour (more "
+        "than 20%), 8 or more.",
+        **{**SOURCE, "source": source, "model": model},
+    )
+
+
+FAILING_DOWN = history(
+    "failures of a local model that is known to be down are silent, a paid one's are not",
+    outcomes(40, 0.25)
+    | outcomes(40, 0.25, "deepseek")
+    | two_models(300)
+    | routes(10, 0.4)
+    | of_source("up", outcomes(40, 0.25, "deepseek") | two_models(300) | routes(10, 0.299)),
+    failing("main", "claude-sonnet"),
+    failing("up", "deepseek"),
+    ends("OrchestrationHandoffsFailing", "270m"),
+)
+
+
+def overconfident(source: str, model: str) -> Expect:
+    """A fifth fails of what is decided with great confidence."""
+    return fires(
+        OVER,
+        "55h",
+        severity="warning",
+        description=f"Source {source}, model {model}: 20% of the hand-offs decided with a confidence above 0.9 failed "
+        "in the last day (more than 15%), 8 or more.",
+        **{**SOURCE, "source": source, "model": model},
+    )
+
+
+OVERCONFIDENT_DOWN = history(
+    "three hours in which the local model is down say nothing of its confidence, for a day; of a paid one's they do",
+    confident(2, 0.2, an_hours=2)
+    | confident(2, 0.2, "deepseek", an_hours=2)
+    | two_models(200)
+    | routes(300, 0.4, (80, 6, 114))
+    | of_source("up", confident(2, 0.2, "deepseek", an_hours=2) | two_models(200) | routes(300, 0.299, (80, 6, 114))),
+    overconfident("main", "claude-sonnet"),
+    overconfident("up", "deepseek"),
+    ends(OVER, "90h"),
+    step="30m",
+    evaluated="30m",
+)
 
 
 LOCAL_UNAVAILABLE = history(
@@ -247,8 +325,7 @@ def waiting(finished: str, in_flight: str = "0x60 5x60 0x60") -> dict[str, str]:
     return {
         series(handoffs.HANDOFFS_IN_FLIGHT, LOCAL): in_flight,
         series(handoffs.HANDOFFS_IN_FLIGHT, MODEL): "5x180",
-        series(models.MODEL_INFO, LOCAL, vendor="d", tier="local"): "1x180",
-        series(models.MODEL_INFO, MODEL, vendor="a", tier="paid"): "1x180",
+        **two_models(180),
         series(handoffs.HANDOFFS_TOTAL, LOCAL, project="p", outcome="success"): finished,
         series(own.UP): "1x180",
     }
@@ -280,8 +357,8 @@ def escalated(an_hour: float, retried: float) -> dict[str, str]:
 
 
 RETRIED = history(
-    "a fifth of the hand-offs repeats on a paid model what failed; just under 15%, and four of four, are no matter",
-    escalated(10, 0.2) | of_source("little", escalated(10, 0.149)) | of_source("few", escalated(4 / 6, 1)),
+    "a fifth of the hand-offs repeats on a paid model what failed; just under 15%, and seven of seven, are no matter",
+    escalated(10, 0.2) | of_source("little", escalated(10, 0.149)) | of_source("few", escalated(7 / 6, 1)),
     healthy(ESCALATED, "5h"),
     below(ESCALATED, "15h", source="little"),
     below(ESCALATED, "15h", source="few"),

@@ -187,9 +187,11 @@ NEAR = history(
     {**budget("50x3 80x3 90x9 120x20"), **UP},
     healthy("OrchestrationBudgetNearLimit", "30m"),
     below("OrchestrationBudgetNearLimit", "1h45m"),
+    # it might be broken within the hour
+    healthy("OrchestrationBudgetNearLimit", "2h30m"),
     fires(
         "OrchestrationBudgetNearLimit",
-        "3h",
+        "3h30m",
         severity="info",
         description="Budget team is spent to 90% of its limit (more than 80%).",
         **BUDGET,
