@@ -14,7 +14,9 @@ from typing import Any
 import yaml
 
 from alerting.groups import alerts
+from alerting.groups.anomalies import WORSE
 from alerting.groups.availability import EXPORTER_DOWN, SOURCE_DOWN, WATCHDOG
+from alerting.groups.handoffs import LOCAL_MODEL_DOWN
 from alerting.receivers import DAYS, Email, MuteWindow, Receiver, Receivers, Slack, Smtp, Teams, Webhook
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -160,13 +162,16 @@ def inhibitions(tenant_labels: Sequence[str], about: Collection[str]) -> list[Co
     return [
         _inhibition([f'alertname="{EXPORTER_DOWN.name}"', 'instance!=""'], _LESS, place),
         _inhibition([f'alertname="{SOURCE_DOWN.name}"', 'source!=""'], _LESS, source),
+        # of the same hand-offs; what a paid model fails at is told by itself
+        _inhibition([f'alertname="{LOCAL_MODEL_DOWN.name}"', 'source!=""'], "info", source, of=WORSE.name),
         _inhibition(['severity="critical"', 'instance!=""'], _LESS, what),
         _inhibition(['severity="warning"', 'instance!=""'], "info", what),
     ]
 
 
-def _inhibition(source: list[str], severities: str, equal: list[str]) -> Config:
-    return {"source_matchers": source, "target_matchers": [f'severity=~"{severities}"'], "equal": equal}
+def _inhibition(source: list[str], severities: str, equal: list[str], *, of: str = "") -> Config:
+    target = [*([f'alertname="{of}"'] if of else []), f'severity=~"{severities}"']
+    return {"source_matchers": source, "target_matchers": target, "equal": equal}
 
 
 # ── receivers ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from exporter.catalogue import own
-from exporter.promql import Asked, Expr, Part, binary, bucket_quantile, labels_of, matching, select
+from alerting import thresholds
+from exporter.catalogue import handoffs, models, own
+from exporter.promql import Asked, Expr, Part, Recorded, binary, bucket_quantile, labels_of, matching, select
 
+_HANDOFFS = thresholds.load().handoffs
 JOIN = ("job", "instance", "source")
 ON = f"on ({', '.join(JOIN)})"
 KNOWN = "~success|failure"
@@ -43,12 +45,6 @@ def ratio(bad: Expr, every: Expr, least: float = 0) -> Expr:
     """The bad share of all; 0 where none is bad, and absent where there were no events, or fewer than ``least``."""
     enough = binary(every, ">=", least) if least else binary(every, ">", 0)
     return binary(binary(bad, "or", binary(0, "*", every)), "/", enough)
-
-
-def failing(metric: Asked, window: str, *keep: str, least: float = 0) -> Expr:
-    """The share of failures among the results that are known, over a window; see `ratio`."""
-    failed, known = (total(metric, window, *keep, outcome=outcome) for outcome in ("failure", KNOWN))
-    return ratio(failed, known, least)
 
 
 def usual(at: Callable[[str], Expr], quantile: float = 0.5) -> Expr:
@@ -89,6 +85,25 @@ def current(alert: Expr) -> Expr:
 def also(alert: Expr, condition: Expr, *on: str) -> Expr:
     """An alert where a condition holds of the same source, and of the same other labels ``on``."""
     return binary(alert, f"and on ({', '.join((*JOIN, *on))})", condition)
+
+
+LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
+"""The models that run locally."""
+
+
+def past_local_model(name: str) -> Recorded:
+    """The share of an hour's routes for which the local model was unavailable; each file of rules records its own."""
+    past = total(handoffs.HANDOFF_ROUTES, "1h", reason=handoffs.ESCALATION.unavailable)
+    return Recorded(name, ratio(past, total(handoffs.HANDOFF_ROUTES, "1h"), _HANDOFFS.unavailable_routes), JOIN)
+
+
+def but_while_down(found: Expr, past: Recorded, window: str) -> Expr:
+    """What was found of models, but of a local one in whose window the local model was down: that is told already.
+
+    ``past`` is the share that went past it (`past_local_model`).
+    """
+    was_down = binary(past.over("max", window), ">", _HANDOFFS.unavailable_ratio)
+    return binary(found, f"unless on ({', '.join(JOIN)}, model)", also(LOCAL, was_down))
 
 
 def over(left: Expr, right: Expr, *on: str, operator: str = "/") -> Expr:

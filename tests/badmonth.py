@@ -13,7 +13,7 @@ def _at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-BEGIN_S, END_S = _at("2026-09-28"), _at("2026-11-21")
+BEGIN_S, END_S = _at("2026-09-28"), _at("2026-11-22")
 DAYS = (END_S - BEGIN_S) / 86_400
 JUDGED_FROM_S = _at("2026-10-17")
 
@@ -32,7 +32,8 @@ class Bad:
         return Incident(self.name, END_S - self.begin, END_S - self.end)
 
 
-# A leak's budgets are broken until their month ends: so nothing else happens in October's last days of work.
+# Well apart: a leak's budgets are broken until their month ends, so nothing else happens on October's last workdays.
+# A silent day leaves windows of one and three days to what comes next, so that is nothing that makes work fail.
 INCIDENTS = tuple(
     Bad(name, _at(begin), _at(end), f"Orchestration{alert}")
     for name, begin, end, alert in (
@@ -44,10 +45,10 @@ INCIDENTS = tuple(
         ("stale-data", "2026-11-05T13:00", "2026-11-05T17:00", "DataStale"),
         ("cost-spike", "2026-11-06T09:00", "2026-11-06T15:00", "CostSpike"),
         ("monday-silence", "2026-11-09T00:00", "2026-11-10T00:00", "DataStale"),
-        ("model-outage", "2026-11-10T09:30", "2026-11-10T12:30", "LocalModelDown"),
         ("exporter-death", "2026-11-11T10:00", "2026-11-11T11:00", "ExporterDown"),
         ("latency-creep", "2026-11-12T08:00", "2026-11-13T20:00", "HandoffsSlow"),
         ("confidence-drift", "2026-11-16T08:00", "2026-11-19T20:00", "HandoffConfidenceLow"),
+        ("model-outage", "2026-11-20T09:30", "2026-11-20T12:30", "LocalModelDown"),
     )
 )
 

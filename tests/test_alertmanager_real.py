@@ -62,6 +62,7 @@ GRAVE = [alert("critical", "availability", case) for case in ("a", "b", "c", "d"
 SOURCE_DOWN = alert("critical", "availability", "g", alertname="OrchestrationSourceDown")
 EXPORTER_DOWN = alert("critical", "availability", "h", alertname="OrchestrationExporterDown", source="", tenant="")
 ABSENT = {"alertname": "OrchestrationExporterAbsent", "severity": "critical", "alert_group": "availability"}
+LOCAL_DOWN = alert("warning", "handoffs", "k", alertname="OrchestrationLocalModelDown")
 BROKEN = alert("critical", "money", "i", budget="all")
 FOLLOWED = alert("warning", "handoffs", "j", project="shop", model="local")
 MUTED = [
@@ -74,6 +75,7 @@ MUTED = [
     alert("warning", "availability", "h", source="two", tenant="other"),
     alert("warning", "money", "i", budget="all"),
     alert("info", "handoffs", "j", project="shop", model="local"),
+    alert("info", "anomalies", "k", alertname="OrchestrationFailureAnomaly"),
 ]
 """Each has something graver of the same object beside it."""
 HEARD = [
@@ -97,9 +99,13 @@ HEARD = [
     alert("info", "handoffs", "j", project="other", model="local"),
     alert("info", "handoffs", "j", project="shop", model="paid"),
     alert("warning", "handoffs", "j", project="shop", model="local", alertname="OrchestrationAnother"),
+    # a local model is down: what a paid one fails at, what else is unusual, and another source's failures
+    alert("warning", "handoffs", "k", alertname="OrchestrationHandoffsFailing", model="paid"),
+    alert("info", "anomalies", "k", alertname="OrchestrationHandoffSurge"),
+    alert("info", "anomalies", "k", alertname="OrchestrationFailureAnomaly", source="two"),
 ]
 """None of these has."""
-GRAVER = [*GRAVE, SOURCE_DOWN, EXPORTER_DOWN, ABSENT, BROKEN, FOLLOWED]
+GRAVER = [*GRAVE, SOURCE_DOWN, EXPORTER_DOWN, ABSENT, LOCAL_DOWN, BROKEN, FOLLOWED]
 
 
 async def states(tools: AlertTools, config: Path, folder: Path, muted: int) -> dict[frozenset[tuple[str, str]], str]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from alerting import thresholds
-from alerting.guards import JOIN, KNOWN, also, current, quantile, ratio, steady, total
+from alerting.guards import (
+    JOIN,
+    KNOWN,
+    LOCAL,
+    also,
+    but_while_down,
+    current,
+    past_local_model,
+    quantile,
+    ratio,
+    steady,
+    total,
+)
 from alerting.rules import SHARE, SOURCE, Alert, Group
-from exporter.catalogue import handoffs, models
+from exporter.catalogue import handoffs
 from exporter.promql import NOW, Expr, Recorded, binary, select
 
 _OF = thresholds.load().handoffs
 _MODEL = f"{SOURCE}, model {{{{ $labels.model }}}}"
 _BY_MODEL = (*JOIN, "model")
 _LOW, _HIGH = str(_OF.low_confidence), str(_OF.overconfident_above)
-_UNAVAILABLE = handoffs.ESCALATION.unavailable
-_LOCAL = binary(select(models.MODEL_INFO, tier="local").value(), "==", 1)
 
 
 def _low_confidence(window: str, offset: str = "") -> Expr:
@@ -25,15 +35,9 @@ def _low_confidence(window: str, offset: str = "") -> Expr:
     kept = ["outcome", "le"]
     low = select(handoffs.HANDOFF_CONFIDENCE, "_bucket", le=_LOW).increase(window, offset).sum(without=kept)
     every = select(handoffs.HANDOFF_CONFIDENCE, "_count").increase(window, offset).sum(without=["outcome"])
-    routed = select(handoffs.HANDOFF_ROUTES, reason=_UNAVAILABLE).increase(window, offset)
+    routed = select(handoffs.HANDOFF_ROUTES, reason=handoffs.ESCALATION.unavailable).increase(window, offset)
     stood_in = binary(routed.sum(without=["source_model", "reason", "outcome"]), "or", binary(0, "*", every))
     return binary(binary(low, "-", stood_in), "/", binary(binary(every, "-", stood_in), ">=", _OF.few_events))
-
-
-def _while_up(alert: Expr, window: str) -> Expr:
-    """An alert on models, but not on a local one in whose window the local model was down: that is told already."""
-    was_down = binary(UNAVAILABLE.over("max", window), ">", _OF.unavailable_ratio)
-    return binary(alert, f"unless on ({', '.join(_BY_MODEL)})", also(_LOCAL, was_down))
 
 
 def _confident(outcome: str) -> Expr:
@@ -43,15 +47,7 @@ def _confident(outcome: str) -> Expr:
     return binary(every, "-", below)
 
 
-UNAVAILABLE = Recorded(
-    "source:handoff_unavailable:ratio_1h",
-    ratio(
-        total(handoffs.HANDOFF_ROUTES, "1h", reason=_UNAVAILABLE),
-        total(handoffs.HANDOFF_ROUTES, "1h"),
-        _OF.unavailable_routes,
-    ),
-    JOIN,
-)
+UNAVAILABLE = past_local_model("source:handoff_unavailable:ratio_1h")
 USUAL_SECONDS = Recorded(
     "model:handoff_success_seconds:p50_7d",
     binary(quantile(0.5, handoffs.HANDOFF_DURATION, "7d", "model", outcome="success"), ">=", 0),  # leaves NaN out
@@ -62,7 +58,7 @@ USUAL_LOW_CONFIDENCE = Recorded("model:handoff_low_confidence:ratio_7d", _low_co
 FAILING = Alert(
     name="OrchestrationHandoffsFailing",
     expr=steady(
-        _while_up(
+        but_while_down(
             binary(
                 ratio(
                     binary(total(handoffs.HANDOFFS_TOTAL, "1h", "model", outcome="failure"), ">=", _OF.failures),
@@ -71,6 +67,7 @@ FAILING = Alert(
                 ">",
                 _OF.failure_ratio,
             ),
+            UNAVAILABLE,
             "1h",
         ),
         "1h",
@@ -159,12 +156,13 @@ LOW_CONFIDENCE = Alert(
 OVERCONFIDENT = Alert(
     name="OrchestrationHandoffsOverconfident",
     expr=steady(
-        _while_up(
+        but_while_down(
             binary(
                 ratio(binary(_confident("failure"), ">=", _OF.failures), _confident(KNOWN), _OF.few_events),
                 ">",
                 _OF.overconfident_failures,
             ),
+            UNAVAILABLE,
             "1d",
         ),
         "1d",
@@ -182,7 +180,7 @@ OVERCONFIDENT = Alert(
 )
 
 _NO_SUCCESS = binary(
-    also(_WAITING, _LOCAL, "model"),
+    also(_WAITING, LOCAL, "model"),
     f"unless on ({', '.join(_BY_MODEL)})",
     binary(total(handoffs.HANDOFFS_TOTAL, "30m", "model", outcome="success"), ">", 0),
 )

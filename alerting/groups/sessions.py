@@ -6,8 +6,10 @@ after their cause. What a day says is compared with the source's own week, for e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from alerting import thresholds
-from alerting.guards import JOIN, current, failing, ratio, steady, total
+from alerting.guards import JOIN, KNOWN, but_while_down, current, past_local_model, ratio, steady, total
 from alerting.rules import COUNT, PROJECT, SERVED, SHARE, Alert, Dashboard, Group
 from exporter.catalogue import agents, platform, sessions, tasks
 from exporter.promql import Asked, Expr, Recorded, binary, select
@@ -15,6 +17,7 @@ from exporter.promql import Asked, Expr, Recorded, binary, select
 LIMITS = thresholds.load()
 _WORK, _OF = LIMITS.work, LIMITS.sessions
 _WINDOW = "3h"
+PAST_LOCAL_MODEL = past_local_model("source:local_model_unavailable:ratio_1h")
 
 
 # ── how sessions end ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -107,9 +110,19 @@ RUNAWAY_COST = Alert(
 # ── work that fails ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _results(metric: Asked, *keep: str) -> Callable[[str], Expr]:
+    return lambda outcome: total(metric, _WINDOW, *keep, outcome=outcome)
+
+
+def _tasks(outcome: str) -> Expr:
+    """Of a project's tasks those that a model did which was not down: of that OrchestrationLocalModelDown tells."""
+    found = _results(tasks.TASKS_TOTAL, "project", "model")(outcome)
+    return but_while_down(found, PAST_LOCAL_MODEL, _WINDOW).sum(without=["model"])
+
+
 def _failures(
     name: str,
-    metric: Asked,
+    results: Callable[[str], Expr],
     limit: float,
     *,
     keep: tuple[str, ...],
@@ -117,9 +130,12 @@ def _failures(
     summary: str,
     what: str,
 ) -> Alert:
-    """An alert where too large a share of what was done failed, and more than a few."""
-    share = binary(failing(metric, _WINDOW, *keep), ">", limit)
-    enough = binary(total(metric, _WINDOW, *keep, outcome="failure"), ">=", _WORK.failures)
+    """An alert where too large a share of what was done failed, and more than a few.
+
+    ``results`` gives how much of it had such an outcome, by the labels ``keep``.
+    """
+    share = binary(ratio(results("failure"), results(KNOWN)), ">", limit)
+    enough = binary(results("failure"), ">=", _WORK.failures)
     return Alert(
         name=name,
         expr=steady(binary(share, "and", enough), _WINDOW),
@@ -136,7 +152,7 @@ def _failures(
 
 TASK_FAILURES = _failures(
     "OrchestrationTaskFailures",
-    tasks.TASKS_TOTAL,
+    _tasks,
     _WORK.task_failures,
     keep=("project",),
     dashboard="orchestration-agents",
@@ -145,7 +161,7 @@ TASK_FAILURES = _failures(
 )
 AGENT_ERRORS = _failures(
     "OrchestrationAgentErrors",
-    agents.SUBAGENT_INVOCATIONS,
+    _results(agents.SUBAGENT_INVOCATIONS, "agent"),
     _WORK.agent_errors,
     keep=("agent",),
     dashboard="orchestration-agents",
@@ -154,7 +170,7 @@ AGENT_ERRORS = _failures(
 )
 TOOL_ERRORS = _failures(
     "OrchestrationToolErrors",
-    agents.TOOL_CALLS,
+    _results(agents.TOOL_CALLS, "server", "tool"),
     _WORK.tool_errors,
     keep=("server", "tool"),
     dashboard="orchestration-tools",
@@ -163,7 +179,7 @@ TOOL_ERRORS = _failures(
 )
 HOOK_FAILURES = _failures(
     "OrchestrationHookFailures",
-    platform.HOOK_EXECUTIONS,
+    _results(platform.HOOK_EXECUTIONS, "hook"),
     _WORK.hook_failures,
     keep=("hook",),
     dashboard="orchestration-tools",
@@ -190,10 +206,14 @@ QUALITY_OF_WEEK = Recorded(
 QUALITY_DROP = Alert(
     name="OrchestrationQualityDrop",
     expr=steady(
-        binary(
-            _quality("1d", _WORK.quality_scores),
-            "<",
-            binary(QUALITY_OF_WEEK.select(), "-", _WORK.quality_drop),
+        but_while_down(
+            binary(
+                _quality("1d", _WORK.quality_scores),
+                "<",
+                binary(QUALITY_OF_WEEK.select(), "-", _WORK.quality_drop),
+            ),
+            PAST_LOCAL_MODEL,
+            "1d",
         ),
         "1d",
     ),
@@ -214,5 +234,6 @@ GROUP = Group(
         *(TASK_FAILURES, AGENT_ERRORS, TOOL_ERRORS, HOOK_FAILURES, QUALITY_DROP),
         *(ABANDONED, ABANDONED_AFTER_FAILURES, RUNAWAY_FAN_OUT, RUNAWAY_COST),
     ),
+    recorded=(PAST_LOCAL_MODEL,),
     slow=(IDLE_SHARE, FAILED_SHARE, QUALITY_OF_WEEK),
 )

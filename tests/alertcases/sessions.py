@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from alerting import thresholds
-from exporter.catalogue import agents, own, platform, sessions, tasks
+from exporter.catalogue import agents, handoffs, models, own, platform, sessions, tasks
 from exporter.promql import Asked
 from tests.alertcases.courses import steep
-from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, series
+from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, of_source, series
 
 LIMITS = thresholds.load()
 WORK, OF = LIMITS.work, LIMITS.sessions
@@ -141,15 +141,74 @@ SPREAD = history(
 )
 
 
+def infos(steps: int) -> dict[str, str]:
+    """Which of two models is the local one."""
+    return {
+        series(models.MODEL_INFO, model="local", vendor="d", tier="local"): f"1x{steps}",
+        series(models.MODEL_INFO, model="claude", vendor="a", tier="paid"): f"1x{steps}",
+    }
+
+
+def unavailable(share: float, step_h: float, *course: int) -> dict[str, str]:
+    """Twenty hand-offs an hour, a share of which finds the local model unavailable in the second part of three."""
+    of = {"source_model": "orchestrator", "model": "claude", "outcome": "success"}
+    (before, meanwhile, after), each = course, 20 * step_h
+    return {
+        series(handoffs.HANDOFF_ROUTES, reason="deepseek_unavailable", **of): steep(
+            (0, before), (each * share, meanwhile), (0, after)
+        ),
+        series(handoffs.HANDOFF_ROUTES, reason="general_task_evaluation", **of): steep(
+            (each, before), (each * (1 - share), meanwhile), (each, after)
+        ),
+    }
+
+
+LOCAL_DOWN = history(
+    "tasks of a local model that is down are left out; of others, and of one that takes its work, they are not",
+    {
+        **results(tasks.TASKS_TOTAL, 0.85, 0.5, project="web-shop", model="local"),
+        **results(tasks.TASKS_TOTAL, 0.05, 0.5, project="web-shop", model="claude"),
+        **results(tasks.TASKS_TOTAL, 0.45, 0.5, project="docs", model="claude"),
+        **infos(180),
+        **unavailable(0.4, 1 / 12, 48, 48, 48),
+    }
+    | of_source(
+        "up",
+        {
+            **results(tasks.TASKS_TOTAL, 0.85, 0.5, project="web-shop", model="local"),
+            **results(tasks.TASKS_TOTAL, 0.05, 0.5, project="web-shop", model="claude"),
+            **infos(180),
+            **unavailable(0.299, 1 / 12, 48, 48, 48),
+        },
+    ),
+    *(
+        fires(
+            "OrchestrationTaskFailures",
+            "8h",
+            severity="warning",
+            description=f"45% of the tasks of {project} on source {source} failed in the last 3 hours (more than 40%), "
+            "6 or more.",
+            **{**SOURCE, "source": source},
+            project=project,
+        )
+        for project, source in (("docs", "main"), ("web-shop", "up"))
+    ),
+    step="5m",
+)
+
+
 # ── work that is done worse ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def quality(score: float, scores: float = 2.0) -> dict[str, str]:
-    """So many scores each hour: 4 of 5 for a week, this for a day, then 4 again."""
-    good, bad = 4 * scores, score * scores
+def quality(score: float, scores: float = 2.0, *, model: str = "claude", an_hours: int = 1) -> dict[str, str]:
+    """So many scores each hour: 4 of 5 for a week, this for a day, then 4 again; ``an_hours`` samples an hour."""
+    each = scores / an_hours
+    good, bad = 4 * each, score * each
     return {
-        series(tasks.TASK_QUALITY, part="_sum", model="claude"): steep((good, 168), (bad, 24), (good, 48)),
-        series(tasks.TASK_QUALITY, part="_count", model="claude"): steep((scores, 240)),
+        series(tasks.TASK_QUALITY, part="_sum", model=model): steep(
+            (good, 168 * an_hours), (bad, 24 * an_hours), (good, 48 * an_hours)
+        ),
+        series(tasks.TASK_QUALITY, part="_count", model=model): steep((each, 240 * an_hours)),
     }
 
 
@@ -175,6 +234,32 @@ QUALITY = (
         quality(3.32),
         below("OrchestrationQualityDrop", "192h"),
         step="1h",
+    ),
+    history(
+        "three hours in which the local model is down say nothing of its quality, for a day; of a paid one's they do",
+        {
+            **quality(3.0, model="local", an_hours=2),
+            **quality(3.0, model="claude", an_hours=2),
+            **infos(480),
+            **unavailable(0.4, 0.5, 350, 6, 124),
+        }
+        | of_source(
+            "up",
+            {**quality(3.0, model="local", an_hours=2), **infos(480), **unavailable(0.299, 0.5, 350, 6, 124)},
+        ),
+        *(
+            fires(
+                "OrchestrationQualityDrop",
+                "192h",
+                severity="warning",
+                description=f"{model} on source {source}: tasks of the last day have a mean quality of 3.00 of 5, more "
+                "than 0.6 below that of the last 7 days.",
+                **{**SOURCE, "source": source},
+                model=model,
+            )
+            for source, model in (("main", "claude"), ("up", "local"))
+        ),
+        step="30m",
     ),
     history(
         "29 scores a day are too few",
@@ -337,4 +422,4 @@ RUNAWAYS = (
     ),
 )
 
-HISTORIES: tuple[History, ...] = (*FAILURES, SPREAD, *QUALITY, *ENDS, NEVER_CLOSED, *RUNAWAYS)
+HISTORIES: tuple[History, ...] = (*FAILURES, SPREAD, LOCAL_DOWN, *QUALITY, *ENDS, NEVER_CLOSED, *RUNAWAYS)
