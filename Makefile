@@ -71,7 +71,7 @@ test-slow: venv tools-debian
 	    exec $(BIN)/python -m pytest -m slow -o faulthandler_timeout=1800 $(PARALLEL) $(PYTEST_ARGS); \
 	else echo "no slow tests in this checkout"; fi
 
-# no part of the tests yet: the shipped rules do not pass them (docs/alerting.md)
+# no part of the tests: making two months of history takes too long for that (docs/alerting.md)
 months: venv tools-debian ## judge the rules by a quiet month and by a bad one with twelve incidents (an hour or less)
 	$(BIN)/python -m pytest -s tests/quiet_month.py tests/bad_month.py $(PYTEST_ARGS)
 

@@ -73,7 +73,7 @@ def _silent(window: str) -> Expr:
 DATA_STALE = Alert(
     name="OrchestrationDataStale",
     expr=current(binary(_silent("1h"), "or", _silent("1d"))),
-    for_="15m",
+    for_="30m",
     severity="warning",
     group="availability",
     summary="The platform writes nothing at a time of the week at which it usually does.",

@@ -167,15 +167,15 @@ def durations(then: float, an_hour: float = 30) -> dict[str, str]:
 
 
 SLOWS = history(
-    "successes take 10 to 20 s where they take 1 to 3; 5 to 10, and 19 of them, are no matter",
-    durations(20.48) | of_source("little", durations(10.24)) | of_source("few", durations(20.48, 19)),
+    "successes take 20 to 40 s where they take 1 to 3; half of that, and 19 of them, are no matter",
+    durations(40.96) | of_source("little", durations(20.48)) | of_source("few", durations(40.96, 19)),
     healthy(SLOWER, at(-2)),
     *(below(SLOWER, at(4), source=source) for source in ("little", "few")),
     fires(
         SLOWER,
         at(4),
         severity="info",
-        description=f"Source main: half of the hand-offs of the last hour took more than 15.36s (limit 5 s). {BANDS}",
+        description=f"Source main: half of the hand-offs of the last hour took more than 30.72s (limit 30 s). {BANDS}",
         **SOURCE,
     ),
     ends(SLOWER, at(10)),

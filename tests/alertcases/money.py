@@ -101,7 +101,7 @@ SAVINGS = (
             "1h",
             severity="warning",
             description="Hand-offs of web-shop on source main lost $1.20 yesterday, savings minus the cost of what "
-            "failed: more than $0.5 and 5% of what was spent.",
+            "failed: more than $0.5 and 10% of what was spent.",
             **SHOP,
             period="previous_day",
         ),
@@ -118,8 +118,8 @@ SAVINGS = (
         below("OrchestrationSavingsNegative", "1h"),
     ),
     history(
-        "nor are five per cent",
-        {**yesterday(-5, 100), **DAYS, **UP},
+        "nor is a tenth",
+        {**yesterday(-10, 100), **DAYS, **UP},
         below("OrchestrationSavingsNegative", "1h"),
     ),
 )
