@@ -143,9 +143,18 @@ def firings(alert: Alerting, answer: Iterable[Series], *, begin: float, end: flo
     evaluations = [begin + STEP_S * number for number in range(int((end - begin) // STEP_S) + 1)]
     return [
         Firing({**series.labels, **alert.labels, "alertname": alert.name}, span)
-        for series in answer
+        for series in nameless(answer)
         for span in spans([at for at, _ in series.points], evaluations, for_s=alert.for_s, keep_s=alert.keep_s)
     ]
+
+
+def nameless(answer: Iterable[Series]) -> list[Series]:
+    """Series as rules have them, without the metric's name: one that lost it for a while (`up or 0 * up`) is one."""
+    found: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    for series in answer:
+        labels = tuple(sorted((name, value) for name, value in series.labels.items() if name != "__name__"))
+        found.setdefault(labels, []).extend(series.points)
+    return [Series(dict(labels), sorted(points)) for labels, points in found.items()]
 
 
 async def _all(
@@ -184,14 +193,9 @@ def _store(
     with text.open("w") as out:
         for rule, answer in zip(rules, answers, strict=True):
             out.write(f"# TYPE {rule.name} unknown\n")
-            # one that lost its name for a while (`up or 0 * up`) is recorded as one
-            recorded: dict[str, list[tuple[float, float]]] = {}
-            for series in answer:
-                named = sorted(series.labels.items())
-                labels = ",".join(f"{name}={_quoted(value)}" for name, value in named if name != "__name__")
-                recorded.setdefault(labels, []).extend(series.points)
-            for labels, points in recorded.items():
-                out.writelines(f"{rule.name}{{{labels}}} {value!r} {at:.0f}\n" for at, value in sorted(points))
+            for series in nameless(answer):
+                labels = ",".join(f"{name}={_quoted(value)}" for name, value in series.labels.items())
+                out.writelines(f"{rule.name}{{{labels}}} {value!r} {at:.0f}\n" for at, value in series.points)
         out.write("# EOF\n")
     command = [tools.promtool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=256h", text, storage]
     subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
