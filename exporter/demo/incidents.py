@@ -57,7 +57,7 @@ _BAD: Mapping[str, Callable[[float], Weather]] = {
     "latency-creep": lambda over: Weather(latency=1.0 + 5.0 * over),
     "cost-spike": lambda _: Weather(tokens=8.0, dearest_share=0.7),
     # Nothing was changed on one day: prompts grow with a history that nobody cuts.
-    "slow-budget-leak": lambda over: Weather(tokens=1.0 + 2.0 * over),
+    "slow-budget-leak": lambda over: Weather(tokens=1.0 + 3.0 * over),
     "confidence-drift": lambda over: Weather(confidence=1.0 - 0.5 * over),
     "tool-failure": lambda _: Weather(broken_server="filesystem"),
     "label-flood": lambda _: Weather(tickets=True),
