@@ -26,6 +26,8 @@ from prometheus_client.utils import floatToGoString
 from exporter.exposition import Distribution, Exemplar, Exposition, Format, Publication, Value, merged
 from exporter.spec import Counter, Gauge, Histogram, Label, Metric
 
+pytestmark = pytest.mark.bulk
+
 HANDOFFS = Counter(
     "t_handoffs_total",
     'Hand-offs, with "quotes", a \\ and\na second line.',
