@@ -5,8 +5,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 ARGS =
 PYTEST_ARGS =
-# two at a time: half of the tests wait, for a poll or a scrape, and the other half compute
-PARALLEL = -n 2 --dist loadfile
+# three at a time for two cores: half of the tests wait, for a poll or a scrape, and the other half compute
+PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 UV_VERSION = 0.13.9
 PIP_AUDIT_VERSION = 2.10.1
 
@@ -58,12 +58,11 @@ history: venv-run tools-debian ## a Prometheus data folder with 30 days of the s
 
 test: venv tools-debian tools-axe tools-grafana lint ## what every change must pass: style, types, tests with the real Prometheus, coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -m "bulk and not slow" $(PARALLEL) $(PYTEST_ARGS) || test $$? -eq 5
-	$(BIN)/python -m pytest --cov --cov-report= -m "not slow and not bulk" $(PARALLEL) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov --cov-report= -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 	$(BIN)/python -m coverage report
 	@$(BIN)/python -m tests.realtools
 
-test-all: test test-slow ## make test, then what is too slow for it: months of history, whole stacks
+test-all: test test-slow ## make test, then what is too slow for it: months of history, whole stacks, other versions
 
 # pytest calls an empty selection a failure (5); a checkout without slow tests is none
 test-slow: venv tools-debian

@@ -24,6 +24,8 @@ _ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SPAWN = multiprocessing.get_context("spawn")
 _READY_S = 900.0
+_AS_INSTALLED = "import runpy, sys; sys.modules['rich'] = None; runpy.run_module('exporter', run_name='__main__')"
+"""Without what only development brings along: structlog imports rich where there is one, 4 MB of it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +97,7 @@ def exporter(database: Path, state: Path, **settings: str) -> Iterator[Running]:
     config.write_text("".join(f"{name}: {value}\n" for name, value in settings.items()) or "{}\n")
     options = ("--database", str(database), "--storage.path", str(state), "--config.file", str(config))
     address = ("--web.listen-address", "127.0.0.1:0")
-    command = [sys.executable, "-m", "exporter", "serve", *options, *address]
+    command = [sys.executable, "-c", _AS_INSTALLED, "serve", *options, *address]
     with server(command, log, r"listening\b.*address=\S+:(\d+)") as running:
         wait(lambda: _is_ready(running), log, running.pid)
         yield running

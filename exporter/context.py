@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from exporter.booking import Bookkeeper
 from exporter.budgets import Budget
 from exporter.fold import Books, Fold
-from exporter.groups import Caps, Naming
+from exporter.groups import Caps, Naming, feeds_by_table
 from exporter.labels import Candidates
 from exporter.ledger import Ledger
 from exporter.localtime import Calendar
@@ -69,10 +69,11 @@ class Context:
         books = Books(schema.own.rejected, schema.own.overflow, self.keeper)
         counted = Books(None, schema.own.overflow, self.keeper)
         naming = Naming(rules.caps, rules.models)
+        feeds = feeds_by_table(schema.counted)
         self.folds = {
             (table.name, at): Fold(
                 table,
-                schema.counted,
+                feeds.get(table.name, ()),
                 at,
                 state=state,
                 naming=naming,

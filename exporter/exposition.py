@@ -318,10 +318,13 @@ class Publication:
         return self._families is other._families
 
     def body(self, form: Format) -> bytes:
-        """All families in that format, without the ``# EOF`` of OpenMetrics; made when first asked for."""
+        """All families in that format, without the ``# EOF`` of OpenMetrics; made when first asked for, and kept until
+        the other format is.
+        """
         with self._kept.lock:
             if form not in self._kept.bodies:
                 chunks = chain.from_iterable(family.chunks(form) for family in self._families)
+                self._kept.bodies.clear()  # the next scrape wants this one, too
                 self._kept.bodies[form] = b"".join(chunks)
             return self._kept.bodies[form]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from exporter.booking import Bookkeeper
-from exporter.groups import PROJECT, FeedPlan, Group, Naming, Partition, partitions
+from exporter.groups import PROJECT, Counted, FeedPlan, Group, Naming, Partition, partitions
 from exporter.labels import Candidates, holds
 from exporter.localtime import Place
 from exporter.spec import (
@@ -72,7 +72,7 @@ class Fold:
     def __init__(
         self,
         table: Table,
-        metrics: Iterable[Metric],
+        all_feeds: Sequence[tuple[Counted, Feed]],
         at: str,
         *,
         state: State,
@@ -88,13 +88,6 @@ class Fold:
         self._entries: dict[Place, dict[Labels, list[float]]] = {}
         """What is to be entered in the ledger: in a scan many batches' together."""
         self._unentered = 0
-        all_feeds = [
-            (metric, feed)
-            for metric in metrics
-            if isinstance(metric, Counter | Histogram | Ledger)
-            for feed in metric.feeds
-            if feed.table.name == table.name
-        ]
         feeds = [(metric, feed) for metric, feed in all_feeds if feed.at == at]
         self.feeds = [feed for _, feed in feeds]
         self.partitions = partitions(feeds, state, naming, books.overflow)

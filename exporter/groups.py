@@ -60,6 +60,16 @@ class FeedPlan:
     place: int
 
 
+def feeds_by_table(metrics: Iterable[Metric]) -> Mapping[str, list[tuple[Counted, Feed]]]:
+    """What counts rows, by the name of the table whose rows they are."""
+    found: dict[str, list[tuple[Counted, Feed]]] = {}
+    for metric in metrics:
+        if isinstance(metric, Counted):
+            for feed in metric.feeds:
+                found.setdefault(feed.table.name, []).append((metric, feed))
+    return found
+
+
 def key_of(feed: Feed) -> tuple[str, ...]:
     """The key columns of a feed, the project among them where a label is made of it."""
     uses_project = any(isinstance(value, Project) for value in feed.labels.values())
@@ -71,8 +81,8 @@ def partitions(
 ) -> list[Partition]:
     """The feeds by key, those with few key columns with one that has them all."""
     shares: list[tuple[set[str], list[tuple[Counted, Feed]]]] = []
-    for metric, feed in sorted(feeds, key=lambda pair: -len(key_of(pair[1]))):
-        wanted = set(key_of(feed))
+    keyed = [(set(key_of(feed)), (metric, feed)) for metric, feed in feeds]
+    for wanted, (metric, feed) in sorted(keyed, key=lambda pair: -len(pair[0])):
         share = next((found for key, found in shares if wanted <= key), None)
         if share is None:
             shares.append((wanted, [(metric, feed)]))

@@ -9,19 +9,19 @@ from __future__ import annotations
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from exporter.ledgerpage import WIDTH, Packed, Page, renumbered
 from exporter.localtime import WHOLE, Place, Span, day_of, first_hours, hour_of, place, whole_days
 
 KEPT_DAYS = 400
 KEPT_HOURS_DAYS = 62
-COLUMNS = ("cost", "baseline", "net_savings", "tokens", "events", "failures")
-"""USD, USD, USD, tokens, rows, rows that failed."""
-_WIDTH = len(COLUMNS)
-_HOT_PLACES = 256
+_OPEN_PAGES = 64
+"""So many are booked on before those that were are packed away: two days and their hours [with 256, a platform of 84
+projects and 20 models held 6 MB of them after ten days]."""
 _KEPT_RUNS = 64
+_NOTHING = Page().pack()
 HANDOFF = "handoff"
 MEDIAN_DAYS = 7
 
@@ -35,19 +35,12 @@ READ = ("cost", "baseline", "net_savings", "tokens", "handoffs")
 """What is read off the ledger by project: ``handoffs`` are the events of that component."""
 
 
-@dataclass(slots=True)
-class _Page:
-    """The entries of one place: numbers of accounts, and for each of them one amount for each of ``COLUMNS``."""
-
-    accounts: array[int] = field(default_factory=lambda: array("I"))
-    amounts: array[float] = field(default_factory=lambda: array("d"))
-
-
 class Ledger:
     """The books of one source. What was booked is noted in ``changed`` until ``delta`` writes it down.
 
-    An entry is a row of two arrays, 52 bytes [as objects of their own, a platform of 84 projects and 20 models fills
-    200 MB]. ``noted`` is False where nothing will be written down, nor read before another ledger takes it over.
+    Pages are packed away but for those booked on at last [as objects of their own, the entries of a platform of 84
+    projects and 20 models fill 400 MB, as open pages 54, packed 17]. ``noted`` is False where nothing will be written
+    down, nor read before another ledger takes it over.
     """
 
     def __init__(self, *, noted: bool = True) -> None:
@@ -59,9 +52,9 @@ class Ledger:
         self._noted = noted
         self._accounts: list[Account] = []
         self._numbers: dict[Account, int] = {}
-        self._pages: dict[Place, _Page] = {}
-        self._rows: dict[Place, dict[int, int]] = {}
-        """Of the places booked at last, the row of each account."""
+        self._pages: dict[Place, Page | Packed] = {}
+        self._open: dict[Place, tuple[Page, dict[int, int]]] = {}
+        """The pages booked on at last, as they are among all, and the row of each account; all others are packed."""
         self._sums: dict[Place, Sums] = {}
         self._runs: dict[range, Sums] = {}
         """What places in a row come to, days or hours of one: a month's past is not added up at every look."""
@@ -72,7 +65,7 @@ class Ledger:
         self._projects: set[str] | None = None
 
     def __len__(self) -> int:
-        return sum(len(page.accounts) for page in self._pages.values())
+        return sum(map(len, self._pages.values()))
 
     # ── booking ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -87,7 +80,7 @@ class Ledger:
 
     def _add(self, at: Place, numbered: Mapping[int, Amounts]) -> None:
         """Add to a page, by the numbers of the accounts."""
-        rows, page = self._rows_at(at), self._pages[at]
+        page, rows = self._opened(at)
         booked = page.amounts
         for number, amounts in numbered.items():
             row = rows.get(number)
@@ -96,7 +89,7 @@ class Ledger:
                 page.accounts.append(number)
                 booked.extend(amounts)
             else:
-                for n, amount in enumerate(amounts, _WIDTH * row):
+                for n, amount in enumerate(amounts, WIDTH * row):
                     if amount:
                         booked[n] += amount
         if self._noted:
@@ -109,15 +102,22 @@ class Ledger:
             self._accounts.append(account)
         return number
 
-    def _rows_at(self, at: Place) -> dict[int, int]:
-        rows = self._rows.get(at)
-        if rows is None:
-            if len(self._rows) >= _HOT_PLACES:
-                self._rows.clear()
-            page = self._pages.setdefault(at, _Page())
+    def _opened(self, at: Place) -> tuple[Page, dict[int, int]]:
+        """The page to be booked on, and the row of each account."""
+        found = self._open.get(at)
+        if found is None:
+            if len(self._open) >= _OPEN_PAGES:
+                self._leave()
+            page = self._pages[at] = self._pages.get(at, Page()).open()
             self._last_day = max(self._last_day, day_of(at))
-            rows = self._rows[at] = {number: row for row, number in enumerate(page.accounts)}
-        return rows
+            found = self._open[at] = page, {number: row for row, number in enumerate(page.accounts)}
+        return found
+
+    def _leave(self) -> None:
+        """Pack the pages away that are open."""
+        for at, (page, _) in self._open.items():
+            self._pages[at] = page.pack()
+        self._open.clear()
 
     def _note(self, at: Place, accounts: Sequence[Account]) -> None:
         self.changed.update((at, account) for account in accounts)
@@ -133,16 +133,20 @@ class Ledger:
 
     def prune(self, today: int) -> None:
         """Forget what is too old."""
-        for at in list(self._pages):
-            kept = KEPT_DAYS if hour_of(at) == WHOLE else KEPT_HOURS_DAYS
-            if day_of(at) <= today - kept:
+        old = [at for at in self._pages if day_of(at) <= today - self._kept_days(at)]
+        if old:
+            self._leave()
+            for at in old:
                 del self._pages[at]
-                self._moved()
+            self._moved()
         self.changed = {(at, account) for at, account in self.changed if at in self._pages}
+
+    @staticmethod
+    def _kept_days(at: Place) -> int:
+        return KEPT_DAYS if hour_of(at) == WHOLE else KEPT_HOURS_DAYS
 
     def _moved(self) -> None:
         """Entries went elsewhere: work out anew what was made of them."""
-        self._rows.clear()
         self._sums.clear()
         self._runs.clear()
         self._medians = None
@@ -154,18 +158,22 @@ class Ledger:
         """Merge accounts into those that ``renamed`` names."""
         if all(renamed(account) == account for account in self._accounts):
             return
-        before, self._pages, self.changed = list(self._items()), {}, set()
+        self._leave()
+        before, self._pages, self.changed = self._pages, {}, set()
         self._moved()
-        for at, account, amounts in before:
-            self._add(at, {self._number(renamed(account)): amounts})
+        for at in list(before):
+            for account, amounts in self._read(before.pop(at)):
+                self._add(at, {self._number(renamed(account)): amounts})
 
     def replace(self, other: Ledger, *, after: int | None) -> None:
         """Take over another ledger's days after that one (None: all of them); older ones stay as they are."""
+        self._leave()
         self._pages = {at: page for at, page in self._pages.items() if after is not None and day_of(at) <= after}
         numbers = [self._number(account) for account in other._accounts]
+        as_they_are = numbers == list(range(len(numbers)))
         for at, page in other._pages.items():
             if after is None or day_of(at) > after:
-                self._pages[at] = _Page(array("I", (numbers[number] for number in page.accounts)), page.amounts)
+                self._pages[at] = (page if as_they_are else renumbered(page.open(), numbers)).pack()
         self._moved()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,15 +184,12 @@ class Ledger:
 
     def entries(self, at: Place) -> Iterator[tuple[Account, Amounts]]:
         """What was booked at a place, by account."""
-        page = self._pages.get(at)
-        for row, number in enumerate(page.accounts) if page is not None else ():
-            assert page is not None  # noqa: S101 - narrows the type
-            yield self._accounts[number], page.amounts[_WIDTH * row : _WIDTH * (row + 1)]
+        return self._read(self._pages.get(at, _NOTHING))
 
-    def _items(self) -> Iterator[tuple[Place, Account, Amounts]]:
-        for at in self._pages:
-            for account, amounts in self.entries(at):
-                yield at, account, amounts
+    def _read(self, page: Page | Packed) -> Iterator[tuple[Account, Amounts]]:
+        accounts, amounts = (opened := page.open()).accounts, opened.amounts
+        for row, number in enumerate(accounts):
+            yield self._accounts[number], amounts[WIDTH * row : WIDTH * (row + 1)]
 
     def first_day(self) -> int | None:
         """The oldest day that something was booked on."""
@@ -194,7 +199,7 @@ class Ledger:
         """The projects that something was booked for."""
         if self._projects is None:
             pages = (page for at, page in self._pages.items() if hour_of(at) == WHOLE)
-            numbers = {number for page in pages for number in page.accounts}
+            numbers = {number for page in pages for number in page.numbers()}
             self._projects = {self._accounts[number][0] for number in numbers}
         return self._projects
 
@@ -255,7 +260,9 @@ class Ledger:
 
     def cost(self, at: Place, belongs: Callable[[Account], bool]) -> float:
         """What those accounts cost at a place."""
-        return sum(amounts[0] for account, amounts in self.entries(at) if belongs(account))
+        page = self._pages.get(at, _NOTHING).open()
+        costs = zip(page.accounts, page.amounts[::WIDTH], strict=True)
+        return sum(cost for number, cost in costs if cost and belongs(self._accounts[number]))
 
     # ── written form ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -268,9 +275,10 @@ class Ledger:
             yield {"accounts": self._accounts[first : first + most]}
         pages: list[list[Any]] = []
         entries = 0
-        for at, page in self._pages.items():
+        for at, kept in self._pages.items():
+            page = kept.open()
             pages.append([at, _text(page.accounts), _text(page.amounts)])
-            entries += len(page.accounts)
+            entries += len(page)
             if entries >= most:
                 yield {"pages": pages}
                 pages, entries = [], 0
@@ -281,8 +289,9 @@ class Ledger:
         return [[at, *account, list(self._amounts(at, account))] for at, account in self.changed]
 
     def _amounts(self, at: Place, account: Account) -> Amounts:
-        row = self._rows_at(at)[self._numbers[account]]
-        return self._pages[at].amounts[_WIDTH * row : _WIDTH * (row + 1)]
+        page, rows = self._opened(at)
+        row = rows[self._numbers[account]]
+        return page.amounts[WIDTH * row : WIDTH * (row + 1)]
 
     def load(self, written: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote, part by part.
@@ -292,22 +301,24 @@ class Ledger:
         """
         for project, component, model in written.get("accounts", ()):
             self._number((project, component, model))
+        self._leave()
         for at, accounts, amounts in written.get("pages", ()):
-            page = _Page(array("I", b64decode(accounts)), array("d", b64decode(amounts)))
-            if len(page.amounts) != _WIDTH * len(page.accounts):
-                raise ValueError(f"{len(page.amounts)} amounts for {len(page.accounts)} accounts: not {_WIDTH} each")
+            page = Page(array("I", b64decode(accounts)), array("d", b64decode(amounts)))
+            if len(page.amounts) != WIDTH * len(page.accounts):
+                raise ValueError(f"{len(page.amounts)} amounts for {len(page.accounts)} accounts: not {WIDTH} each")
             if page.accounts and max(page.accounts) >= len(self._accounts):
                 raise ValueError(f"account {max(page.accounts)} of the ledger, which has {len(self._accounts)}")
-            self._pages[at] = page
+            self._pages[at] = page.pack()
         self._moved()
 
     def apply(self, written: Iterable[Sequence[Any]]) -> None:
         """Take up what ``delta`` wrote."""
         for at, project, component, model, amounts in written:
             number = self._number((project, component, model))
-            self._add(at, {number: (0.0,) * _WIDTH})
-            row = self._rows_at(at)[number]
-            self._pages[at].amounts[_WIDTH * row : _WIDTH * (row + 1)] = array("d", amounts)
+            self._add(at, {number: (0.0,) * WIDTH})
+            page, rows = self._opened(at)
+            row = rows[number]
+            page.amounts[WIDTH * row : WIDTH * (row + 1)] = array("d", amounts)
 
 
 def _add_sums(found: Sums, sums: Sums, share: float) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 HOUR_S = 3600.0
 _QUARTER_S = 900
-_KEPT_QUARTERS = 100_000
+_KEPT_QUARTERS = 10_000
 _HOURS = 32
 """Places of a day: its hours, and one for the whole day."""
 WHOLE = _HOURS - 1

@@ -111,7 +111,7 @@ def _parse_epoch(number: float) -> float | None:
     return number if number >= _YEAR_2000 else None
 
 
-@lru_cache(maxsize=8192, typed=True)
+@lru_cache(maxsize=1024, typed=True)
 def label_text(value: object) -> tuple[str, bool]:
     """``value`` as a label value, and whether its text was damaged (invalid UTF-8, replaced by U+FFFD).
 

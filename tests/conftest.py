@@ -7,9 +7,11 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pytest
 import structlog
 
@@ -23,6 +25,7 @@ from tests.realtools import (
     Prometheus,
     Tools,
     are_required,
+    by_version,
     cannot_run,
     not_run_line,
     present,
@@ -47,7 +50,7 @@ def logs_as_before() -> Iterator[None]:
         logger.setLevel(level)
 
 
-@pytest.fixture(scope="session", params=wanted_prometheus(), ids=str)
+@pytest.fixture(scope="session", params=by_version(wanted_prometheus()), ids=str)
 def prometheus_tools(request: pytest.FixtureRequest) -> Tools:
     """Each version of Prometheus present, with its promtool; a test that uses it runs once for each."""
     return present(request.param, Tools)
@@ -65,7 +68,7 @@ def promtool(prometheus_tools: Tools) -> Path:
     return prometheus_tools.promtool
 
 
-@pytest.fixture(scope="session", params=wanted_alertmanager(), ids=str)
+@pytest.fixture(scope="session", params=by_version(wanted_alertmanager()), ids=str)
 def alertmanager_tools(request: pytest.FixtureRequest) -> AlertTools:
     """Each version of Alertmanager present, with its amtool; a test that uses it runs once for each."""
     return present(request.param, AlertTools)
@@ -105,10 +108,30 @@ async def start_prometheus(prometheus_tools: Tools, tmp_path: Path) -> AsyncIter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses a real program as `real`."""
+    """Mark every test that uses a real program as `real`; let files that compute and files that wait take turns.
+
+    Several run at a time, and so share the cores well; and the longest, which compute, are not left for the end.
+    """
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
+    computing = list(dict.fromkeys(item.path for item in items if item.get_closest_marker("bulk")))
+    waiting = list(dict.fromkeys(item.path for item in items if item.path not in computing))
+    turns = {path: turn for turn, path in enumerate(chain.from_iterable(zip_longest(computing, waiting)))}
+    items.sort(key=lambda item: turns[item.path])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for."""
+    measured = coverage.Coverage.current() if item.get_closest_marker("bulk") else None
+    if measured is None:
+        return (yield)
+    measured.stop()
+    try:
+        return (yield)
+    finally:
+        measured.start()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -37,9 +37,9 @@ BUDGETS = (
     {"name": "all", "limit_usd": 400.0, "period": "month"},
     {"name": "billing", "limit_usd": 15.0, "period": "week", "scope": {"project": "billing-api"}},
 )
-"""What somebody would have set who looked at what the demo spends: of all, a month of twice that, with room for a bad day
-[which costs a quarter of a month, and its weekday is expected to cost more for four weeks]; of a project, a week of a
-third more."""
+"""What somebody would have set who looked at what the demo spends: of all, a month of twice that, with room for a bad
+day [which costs a quarter of a month, and its weekday is expected to cost more for four weeks]; of a project, a week of
+a third more."""
 _QUIET = (
     "--storage.tsdb.retention.time=10y",
     # nothing is compacted: the folder is read for a minute

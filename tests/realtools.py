@@ -141,6 +141,12 @@ def wanted_alertmanager(env: Mapping[str, str] = os.environ) -> list[AlertTools 
     return wanted or [Missing("Alertmanager")]
 
 
+def by_version(wanted: Sequence[object]) -> list[Any]:
+    """As parameters of a fixture: versions older than the newest that is here are left to `make test-all`."""
+    here = [tools for tools in wanted if not isinstance(tools, Missing)]
+    return [pytest.param(tools, marks=pytest.mark.slow if tools in here[:-1] else ()) for tools in wanted]
+
+
 def are_required(env: Mapping[str, str] = os.environ) -> bool:
     """Whether a test that cannot run for want of a program fails, as it does in CI."""
     return env.get("CI", "") in ("true", "1") or env.get("TEST_REQUIRE_TOOLS") == "1"

@@ -145,6 +145,7 @@ def test_a_database_is_made_once_and_has_what_it_says() -> None:
         assert connection.execute(orphans).fetchall() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure, figures",
     [

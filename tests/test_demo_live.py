@@ -13,6 +13,8 @@ from exporter import demo
 from exporter.demo import Settings
 from tests.demoruns import NOW_S, SECOND, connect, contents, fast, lived, one, written_history
 
+pytestmark = pytest.mark.bulk
+
 SILENT = ("stale-data", "weekend-silence", "monday-silence")
 
 

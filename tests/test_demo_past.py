@@ -53,6 +53,7 @@ WORSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("incident", WORSE)
 def test_an_incident_of_the_past_is_seen_there_and_only_there(
     tmp_path: Path, usual: sqlite3.Connection, incident: str
@@ -69,6 +70,7 @@ def test_an_incident_of_the_past_is_seen_there_and_only_there(
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "incident, silent",
     [
@@ -90,12 +92,14 @@ def test_in_a_silence_nothing_is_written(
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@pytest.mark.slow
 def test_the_exporters_death_changes_no_row(tmp_path: Path, usual: sqlite3.Connection) -> None:
     """It is no incident of the platform."""
     with closing(history(tmp_path, "exporter-death")) as conn:
         assert contents(conn, without_times=False) == contents(usual, without_times=False)
 
 
+@pytest.mark.slow
 def test_a_past_with_all_incidents_is_the_same_for_one_seed(tmp_path: Path) -> None:
     """Twelve in one past, some at once; the same again, another with another seed, and ids grow with time."""
     starts = [HISTORY_S - 8 * HOUR_S * n for n in range(len(demo.INCIDENTS))]

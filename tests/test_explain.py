@@ -280,6 +280,7 @@ def go_on(database: Path, clock: Clock, rows: int) -> None:
     clock.advance(0.1 * 2 * rows)
 
 
+@pytest.mark.slow
 async def test_random_series_of_a_checkpoint_agree(database: Path, tmp_path: Path) -> None:
     """A real poller's first scan, polls and a restart; the platform goes on writing after the last one."""
     clock, storage = clock_at(NOW_S), tmp_path / "state"

@@ -26,6 +26,8 @@ from prometheus_client.utils import floatToGoString
 from exporter.exposition import Distribution, Exemplar, Exposition, Format, Publication, Value, merged
 from exporter.spec import Counter, Gauge, Histogram, Label, Metric
 
+pytestmark = pytest.mark.bulk
+
 HANDOFFS = Counter(
     "t_handoffs_total",
     'Hand-offs, with "quotes", a \\ and\na second line.',
@@ -530,6 +532,19 @@ def test_what_is_made_is_known_to_be_there() -> None:
     assert first.shows_the_same(second)
     exposition.set("east", UP.name, (), 0.0)
     assert not first.shows_the_same(exposition.publish())
+
+
+def test_of_the_plain_bodies_the_one_last_asked_for_is_kept() -> None:
+    """What is compressed stays: it is a tenth of them."""
+    publication = filled({("east", UP.name, ()): 1.0}).publish()
+    forms = [(form, packed) for form in Format for packed in (False, True)]
+
+    for form, packed in forms:
+        publication.parts(form, b"", packed)
+
+    last = (Format.OPENMETRICS, False)
+    assert {key for key in forms if publication.has(key[0], gzip=key[1])} == {last, *((form, True) for form in Format)}
+    assert publication.body(Format.TEXT) == oracle({("east", UP.name, ()): 1.0}, Format.TEXT)
 
 
 # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -38,7 +38,7 @@ EDGES = within("config", "checkpoint", "poller", "fleet", "tenants", "web", "dem
 CORE = within(
     *("catalogue", "state", "exposition", "gzipped", "promql", "reference"),
     *("fold", "groups", "labels", "values", "memory", "sessions", "sessionbook", "advance", "scan", "context"),
-    *("escalations", "models", "localtime", "ledger", "budgets", "booking", "gauges", "shown", "view"),
+    *("escalations", "models", "localtime", "ledger", "ledgerpage", "budgets", "booking", "gauges", "shown", "view"),
 )
 WORLD = ("time", "asyncio", "concurrent", "sqlite3", "aiosqlite", "aiohttp", "os", "pathlib", "structlog")
 RULES = (
@@ -58,7 +58,7 @@ RULES = (
     Rule(within("spec", "localtime", "clocks"), ("exporter",), "it stands on nothing"),
     Rule(CORE, (*EDGES, *within("source", "reader", "rules"), *WORLD), "the pure core touches no world"),
     Rule(
-        within("ledger", "budgets", "models"),
+        within("ledger", "ledgerpage", "budgets", "models"),
         within("state", "context", "fold", "catalogue"),
         "books and names know nothing of rows",
     ),

@@ -32,6 +32,8 @@ from tests.processes import until
 from tests.test_cli import Served
 from tests.test_pages import Outline
 
+pytestmark = pytest.mark.bulk
+
 HOSTILE = (
     "'; DROP TABLE handoff_events; --",
     '" OR "1"="1',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from exporter.booking import Bookkeeper
 from exporter.budgets import Budget
 from exporter.catalogue import SCHEMA
-from exporter.ledger import COLUMNS, KEPT_DAYS, KEPT_HOURS_DAYS, READ, Account, Ledger
+from exporter.ledger import KEPT_DAYS, KEPT_HOURS_DAYS, READ, Account, Ledger
+from exporter.ledgerpage import COLUMNS, Packed, Page
 from exporter.localtime import Calendar, Span, place
 from exporter.state import State
 
@@ -229,9 +231,17 @@ def nothing_left_out(sums: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(ACTIONS, st.integers(0, 96).map(lambda n: n / 4))
-def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hours: float) -> None:
-    """Bookings, reads in between, renames and days that pass; and a copy that goes by what was written is the same."""
+@given(ACTIONS, st.integers(0, 96).map(lambda n: n / 4), st.sampled_from([1, 2, 64]))
+def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hours: float, open_pages: int) -> None:
+    """Bookings, reads in between, renames and days that pass; and a copy that goes by what was written is the same.
+    However few pages are open at a time, and the others packed away.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("exporter.ledger._OPEN_PAGES", open_pages)
+        _compare(actions, hours)
+
+
+def _compare(actions: list[Any], hours: float) -> None:
     ledger, naive, copy, today = Ledger(), Naive(), Ledger(), TODAY
     for action in actions:
         match action:
@@ -282,6 +292,40 @@ def test_a_sum_that_is_not_forgotten_would_be_noticed(monkeypatch: pytest.Monkey
     ledger.book(place(TODAY, 1), {HANDOFF: ONE}, today=TODAY)
 
     assert ledger.sums(whole(TODAY, TODAY))["p"][0] == 1.0
+
+
+def test_a_page_is_the_same_to_the_bit_when_it_was_packed_away() -> None:
+    """Whatever is booked on it, nothing included; and what a fresh page is booked on is on no other."""
+    odd = [0.1 + 0.2, -0.0, 1e-308, 2.0**53 + 2, 5e-324, -1e6]
+    for page in (Page(), Page(array("I", [7, 0, 2**32 - 1]), array("d", [*odd, *odd[::-1], *ONE]))):
+        packed = page.pack()
+
+        opened = packed.open()
+
+        assert (opened.accounts, opened.amounts.tobytes()) == (page.accounts, page.amounts.tobytes())
+        assert packed.numbers() == page.numbers() == page.accounts
+        assert len(packed) == len(page) == len(page.accounts)
+        opened.accounts.append(1)
+        assert packed.open().accounts == page.accounts
+
+
+def test_books_are_packed_away_but_for_what_is_booked_on_now() -> None:
+    """A hundred days of twenty accounts: a third of what the numbers would take, or less, also once they are read."""
+    ledger = Ledger()
+    accounts = [("p", "handoff", f"model-{n}") for n in range(20)]
+    for back in range(100, -1, -1):
+        amounts = {account: (back / 7, back / 3, 0.0, 100.0 * n, 1.0, 0.0) for n, account in enumerate(accounts)}
+        ledger.book(place(TODAY - back, 5), amounts, today=TODAY)
+    ledger.sums(whole(TODAY - 100, TODAY))
+    ledger.cost(place(TODAY - 100), lambda account: True)
+    copy = Ledger()
+    copy.replace(ledger, after=None)
+
+    for books, least in ((ledger, 90), (copy, 162)):
+        packed = [page for page in books._pages.values() if isinstance(page, Packed)]
+        assert len(packed) >= least
+        assert sum(len(page.data) for page in packed) < 52 / 3 * sum(map(len, packed))
+    assert content(copy) == content(ledger)
 
 
 def test_what_does_not_hold_together_is_not_taken_up() -> None:

@@ -31,6 +31,8 @@ from exporter.source.sqlite import SqliteSource
 from tests.running import DEADLINE_S, Clock, Exporter, Polling, Shown, literal, until
 from tests.sqlite_platform import PLATFORM, REPOSITORY, Child
 
+pytestmark = pytest.mark.bulk
+
 DOC = (REPOSITORY / "docs" / "own-tables.md").read_text()
 (EXAMPLE,) = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
 TABLES, POOLS = (
@@ -745,6 +747,7 @@ def test_the_reference_has_own_metrics(tmp_path: Path) -> None:
     assert command("reference", "--config.file", written(tmp_path)).stdout == made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", AUTOINCREMENT)
 async def test_explain_proves_every_series(key: str, tmp_path: Path) -> None:
     """Of the example, by a checkpoint and by a full read: with SQL that says what the declarations say."""

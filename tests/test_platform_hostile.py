@@ -32,7 +32,7 @@ from exporter.exposition import Format
 from tests.running import Clock, Polling, Shown
 from tests.sqlite_platform import Child
 
-pytestmark = pytest.mark.bulk
+pytestmark = pytest.mark.slow
 
 SEED = 20261123
 BATCHES = 8

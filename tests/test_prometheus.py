@@ -35,8 +35,8 @@ from tests.sqlite_platform import PLATFORM, REPOSITORY, Child, running
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
-INTERVAL_S = 0.4
-HOLD_S = 1.6
+INTERVAL_S = 1.0
+HOLD_S = 4.0
 HANDOFFS = "orchestration_handoffs_total"
 PROTOCOLS = {"text": "PrometheusText0.0.4", "openmetrics": "OpenMetricsText1.0.0"}
 PROJECTS, MODELS, FIRST = 10, 10, 5
@@ -394,9 +394,9 @@ async def test_the_sample_is_up(watched: Watched) -> None:
         [tasks] = connection.execute("SELECT count(*) FROM task_outcomes").fetchone()
     for form in watched.forms:
         where = f'{{exporter="sample", job="{form}"}}'
-        assert await watched.prometheus.value(f"up{where}") == 1
-        assert await watched.prometheus.value(f"orchestration_up{where}") == 1
-        assert await watched.prometheus.value(f"sum(orchestration_tasks_total{where})") == tasks
+        assert await watched.prometheus.value(f"up{where}", watched.ended) == 1
+        assert await watched.prometheus.value(f"orchestration_up{where}", watched.ended) == 1
+        assert await watched.prometheus.value(f"sum(orchestration_tasks_total{where})", watched.ended) == tasks
 
 
 async def test_prometheus_has_no_complaint(watched: Watched) -> None:

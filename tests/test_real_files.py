@@ -84,7 +84,7 @@ class Scene:
         await self.polling.until(lambda: self.polling.poller.ready, "ready")
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(params=[MODES[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     """A platform with some rows, in each journal mode, and an exporter that has read them."""
     clock = Clock()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.realtools import (
     Prometheus,
     QueryError,
     Tools,
+    by_version,
     free_port,
     not_run_line,
     wanted_alertmanager,
@@ -201,15 +202,17 @@ def test_of_something_else():
 """
 
 
-def run_without_tools(folder: Path, text: str = A_REAL_TEST, **env: str) -> subprocess.CompletedProcess[str]:
+def run_without_tools(
+    folder: Path, text: str = A_REAL_TEST, *, arguments: Sequence[str] = (), **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run tests, by default ones that want real programs, under this conftest, where there are none."""
     (folder / "conftest.py").write_text((REPOSITORY / "tests" / "conftest.py").read_text())
     (folder / "test_wanting.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    real: x\nasyncio_mode = auto\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    real: x\n    bulk: x\nasyncio_mode = auto\n")
     (folder / "empty").mkdir()
     places = {"PATH": str(folder / "empty"), "TEST_TOOLS_CACHE": str(folder / "empty")}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)],
         cwd=folder,
         env={**places, "PYTHONPATH": str(REPOSITORY), **env},
         capture_output=True,
@@ -280,6 +283,68 @@ def test_who_wants_prometheus_3_wants_an_alertmanager_of_its_day(monkeypatch: py
 
     monkeypatch.setattr("tests.realtools.is_debian", lambda: True)
     assert wanted_alertmanager({"CI": "true"}) == [old, new, Missing("packaged Alertmanager")]
+
+
+def test_all_versions_but_the_newest_are_left_to_the_slow_tests() -> None:
+    """What should be here and is not is never left to them: who lacks it is told by `make test`."""
+    old, new = (Tools(version, Path("prometheus"), Path("promtool")) for version in ("2.42.0", "3.16.0"))
+    missing = Missing("packaged Prometheus")
+
+    found = by_version([old, new, missing])
+
+    assert [(param.values, [mark.name for mark in param.marks]) for param in found] == [
+        ((old,), ["slow"]),
+        ((new,), []),
+        ((missing,), []),
+    ]
+
+
+ONE_OF_EACH = """
+import pytest
+
+def measured():
+    import coverage
+    return coverage.Coverage.current() is not None
+
+@pytest.fixture(scope="module")
+def during_setup():
+    return measured()
+
+@pytest.mark.bulk
+def test_much(during_setup):
+    assert not during_setup and not measured()
+
+def test_little():
+    assert measured()
+
+@pytest.mark.bulk
+def test_that_fails():
+    raise AssertionError
+"""
+
+
+def test_coverage_rests_while_bulk_tests_run(tmp_path: Path) -> None:
+    """And their fixtures; what runs between and after them is measured, whether they pass or not."""
+    files = {name: tmp_path / f"test_{name}.py" for name in ("first", "second")}
+    for file in files.values():
+        file.write_text(ONE_OF_EACH)
+
+    done = run_without_tools(tmp_path, "def test_last(): pass", arguments=["--cov=nothing", "--cov-report="])
+
+    assert "2 failed, 5 passed" in done.stdout, done.stdout
+    assert done.stdout.count("def test_that_fails") == 2
+
+
+def test_files_that_compute_and_files_that_wait_take_turns(tmp_path: Path) -> None:
+    """The others keep their order."""
+    bulk = "import pytest\npytestmark = pytest.mark.bulk\n"
+    for name in "abcdef":
+        (tmp_path / f"test_{name}.py").write_text((bulk if name in "df" else "") + "def test_it(): pass\n")
+
+    done = run_without_tools(tmp_path, "def test_it(): pass\n", arguments=["--collect-only", "--quiet"])
+
+    found = [line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line]
+    assert found == [f"test_{name}.py" for name in ("d", "a", "f", "b", "c", "e", "wanting")]
 
 
 def test_nothing_missing_is_no_line() -> None:

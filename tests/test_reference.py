@@ -19,8 +19,11 @@ from exporter.options import OPTIONS
 from exporter.reference import render
 from exporter.spec import Col, Histogram, Is, Metric, Reading, stored_in
 
+pytestmark = pytest.mark.bulk
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 COMMITTED = REPOSITORY / "docs" / "metrics.md"
+RENDERED = render(METRICS)
 README = (REPOSITORY / "README.md").read_text()
 BY_NAME = {metric.name: metric for metric in METRICS}
 HANDOFFS = BY_NAME["orchestration_handoffs_total"]
@@ -37,7 +40,7 @@ def section(text: str, name: str) -> str:
 
 def test_the_committed_reference_is_current() -> None:
     """If this fails: orchestration-exporter reference > docs/metrics.md"""
-    assert COMMITTED.read_text() == render(METRICS)
+    assert COMMITTED.read_text() == RENDERED
 
 
 def changed(name: str, metric: Metric) -> list[Metric]:
@@ -82,7 +85,7 @@ def test_the_process_own_metrics_are_compared_too(monkeypatch: pytest.MonkeyPatc
 
 def test_every_metric_has_one_section_in_order() -> None:
     """By topic, the topics by their first metric; the overview links to each that is made from the tables."""
-    text = render(METRICS)
+    text = RENDERED
 
     *topics, process = re.split(r"^## .*$", text.split("\n## Overview\n")[1], flags=re.MULTILINE)[1:]
     found = [re.findall(r"^### `(.*)`$", topic, re.MULTILINE) for topic in topics]
@@ -112,7 +115,7 @@ def test_topics_gather_metrics_that_are_apart() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_a_section_says_all_that_makes_the_numbers(metric: Metric) -> None:
     """Type, HELP, every label with its values, every column of a table, every bucket."""
-    text = section(render(METRICS), metric.name)
+    text = section(RENDERED, metric.name)
 
     assert text.strip().startswith(f"*{metric.type.capitalize()}")
     assert metric.help.replace("__other__", "`__other__`") in text
@@ -155,7 +158,7 @@ def test_a_section_says_all_that_makes_the_numbers(metric: Metric) -> None:
 )
 def test_what_not_to_add_up_is_found(name: str, others: str) -> None:
     """The same rows under other labels, and what a HELP warns of, both ways; not sub-agents and tools."""
-    text = section(render(METRICS), f"orchestration_{name}")
+    text = section(RENDERED, f"orchestration_{name}")
 
     found = re.findall(r"^- Never add to (.*)$", text, re.MULTILINE)
 
@@ -178,7 +181,7 @@ def test_everything_a_reference_needs_to_say_is_known() -> None:
 
 def test_the_markdown_is_well_formed() -> None:
     """One newline at the end, no space at a line's end, no two empty lines, tables with as many cells in each row."""
-    text = render(METRICS)
+    text = RENDERED
 
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
