@@ -132,10 +132,11 @@ def names(rules: list[Rule]) -> Iterator[str]:
 
 
 def expressions(rules: list[Rule]) -> Iterator[str]:
-    """No two rules say the same."""
-    seen: dict[str, str] = {}
+    """No two rules say the same; but a file stands for itself, so that two may record what both ask for."""
+    seen: dict[tuple[str, str], str] = {}
     for rule in rules:
-        if (first := seen.setdefault(rule.expr, rule.name)) != rule.name:
+        place = "" if rule.is_alert else rule.file
+        if (first := seen.setdefault((place, rule.expr), rule.name)) != rule.name:
             yield f"{rule.name} says the same as {first}"
 
 

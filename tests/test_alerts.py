@@ -164,6 +164,9 @@ def test_rules_that_do_not_go_together_are_caught() -> None:
     """A name or an expression that is there twice, another file's recording rule, and one that nobody asks for."""
     assert "OrchestrationA is there twice" in lint(GOOD, GOOD)
     assert "OrchestrationB says the same as OrchestrationA" in lint(GOOD, {**GOOD, "alert": "OrchestrationB"})
+    both = rulelint.rules_of({"0.yaml": {"groups": [{"rules": [RECORD, {**RECORD, "record": "a:b:d"}]}]}})
+    assert list(rulelint.expressions(both)) == ["a:b:d says the same as a:b:c"]
+    assert "says the same" not in lint(RECORD, {**RECORD, "record": "a:b:d"})
     assert "OrchestrationA in 0.yaml asks for a:b:c of 1.yaml" in lint({**GOOD, "expr": "a:b:c > 1"}, RECORD)
     assert "a:b:c is recorded, and nothing asks for it" in lint(RECORD)
     counted = {**RECORD, "expr": "increase(orchestration_handoffs_total[1h])"}
