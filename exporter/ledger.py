@@ -187,9 +187,9 @@ class Ledger:
         return self._read(self._pages.get(at, _NOTHING))
 
     def _read(self, page: Page | Packed) -> Iterator[tuple[Account, Amounts]]:
-        accounts, amounts = (opened := page.open()).accounts, opened.amounts
-        for row, number in enumerate(accounts):
-            yield self._accounts[number], amounts[WIDTH * row : WIDTH * (row + 1)]
+        opened = page.open()
+        for row, number in enumerate(opened.accounts):
+            yield self._accounts[number], opened.amounts[WIDTH * row : WIDTH * (row + 1)]
 
     def first_day(self) -> int | None:
         """The oldest day that something was booked on."""

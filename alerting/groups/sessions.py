@@ -110,19 +110,20 @@ RUNAWAY_COST = Alert(
 # ── work that fails ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _results(metric: Asked, *keep: str) -> Callable[[str], Expr]:
-    return lambda outcome: total(metric, _WINDOW, *keep, outcome=outcome)
+def _results(metric: Asked) -> Callable[..., Expr]:
+    """How much of it had an outcome, by the labels that are kept."""
+    return lambda outcome, *keep: total(metric, _WINDOW, *keep, outcome=outcome)
 
 
-def _tasks(outcome: str) -> Expr:
-    """Of a project's tasks those that a model did which was not down: of that OrchestrationLocalModelDown tells."""
-    found = _results(tasks.TASKS_TOTAL, "project", "model")(outcome)
+def _tasks(outcome: str, *keep: str) -> Expr:
+    """Of tasks those that a model did which was not down: of that OrchestrationLocalModelDown tells."""
+    found = _results(tasks.TASKS_TOTAL)(outcome, *keep, "model")
     return but_while_down(found, PAST_LOCAL_MODEL, _WINDOW).sum(without=["model"])
 
 
 def _failures(
     name: str,
-    results: Callable[[str], Expr],
+    results: Callable[..., Expr],
     limit: float,
     *,
     keep: tuple[str, ...],
@@ -132,10 +133,11 @@ def _failures(
 ) -> Alert:
     """An alert where too large a share of what was done failed, and more than a few.
 
-    ``results`` gives how much of it had such an outcome, by the labels ``keep``.
+    ``results`` gives how much of it had such an outcome, by labels: here by ``keep``.
     """
-    share = binary(ratio(results("failure"), results(KNOWN)), ">", limit)
-    enough = binary(results("failure"), ">=", _WORK.failures)
+    failed = results("failure", *keep)
+    share = binary(ratio(failed, results(KNOWN, *keep)), ">", limit)
+    enough = binary(failed, ">=", _WORK.failures)
     return Alert(
         name=name,
         expr=steady(binary(share, "and", enough), _WINDOW),
@@ -161,7 +163,7 @@ TASK_FAILURES = _failures(
 )
 AGENT_ERRORS = _failures(
     "OrchestrationAgentErrors",
-    _results(agents.SUBAGENT_INVOCATIONS, "agent"),
+    _results(agents.SUBAGENT_INVOCATIONS),
     _WORK.agent_errors,
     keep=("agent",),
     dashboard="orchestration-agents",
@@ -170,7 +172,7 @@ AGENT_ERRORS = _failures(
 )
 TOOL_ERRORS = _failures(
     "OrchestrationToolErrors",
-    _results(agents.TOOL_CALLS, "server", "tool"),
+    _results(agents.TOOL_CALLS),
     _WORK.tool_errors,
     keep=("server", "tool"),
     dashboard="orchestration-tools",
@@ -179,7 +181,7 @@ TOOL_ERRORS = _failures(
 )
 HOOK_FAILURES = _failures(
     "OrchestrationHookFailures",
-    _results(platform.HOOK_EXECUTIONS, "hook"),
+    _results(platform.HOOK_EXECUTIONS),
     _WORK.hook_failures,
     keep=("hook",),
     dashboard="orchestration-tools",

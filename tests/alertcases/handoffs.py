@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exporter.catalogue import handoffs, models, own
+from exporter.catalogue import handoffs, own
 from tests.alertcases.courses import steep
+from tests.alertcases.localmodel import routes, two_models
 from tests.promtool import SOURCE, Expect, History, below, ends, fires, healthy, of_source, series
 
 MODEL = {**SOURCE, "model": "claude-sonnet"}
@@ -221,6 +222,7 @@ OVERCONFIDENT = history(
 
 DOWN = "OrchestrationLocalModelDown"
 LOCAL = {**SOURCE, "model": "deepseek"}
+BOTH = (LOCAL["model"], MODEL["model"])
 
 
 def down(share: str) -> Expect:
@@ -233,28 +235,6 @@ def down(share: str) -> Expect:
         "(more than 30%), or it had work for 30 minutes and finished none (100%).",
         **SOURCE,
     )
-
-
-def routes(an_hour: float, unavailable: float, steps: tuple[int, int, int] = (30, 90, 120)) -> dict[str, str]:
-    """So many hand-offs in sixty steps, a share of which finds the local model unavailable in the second of three."""
-    (before, meanwhile, after), each = steps, an_hour / 60
-    of = {"source_model": "claude-opus", "model": "claude-sonnet", "outcome": "success"}
-    return {
-        series(handoffs.HANDOFF_ROUTES, reason="deepseek_unavailable", **of): steep(
-            (0, before), (each * unavailable, meanwhile), (0, after)
-        ),
-        series(handoffs.HANDOFF_ROUTES, reason="quality", **of): steep(
-            (each, before), (each * (1 - unavailable), meanwhile), (each, after)
-        ),
-    }
-
-
-def two_models(steps: int) -> dict[str, str]:
-    """Which of two models is the local one."""
-    return {
-        series(models.MODEL_INFO, LOCAL, vendor="d", tier="local"): f"1x{steps}",
-        series(models.MODEL_INFO, MODEL, vendor="a", tier="paid"): f"1x{steps}",
-    }
 
 
 def failing(source: str, model: str) -> Expect:
@@ -273,9 +253,9 @@ FAILING_DOWN = history(
     "failures of a local model that is known to be down are silent, a paid one's are not",
     outcomes(40, 0.25)
     | outcomes(40, 0.25, "deepseek")
-    | two_models(300)
-    | routes(10, 0.4)
-    | of_source("up", outcomes(40, 0.25, "deepseek") | two_models(300) | routes(10, 0.299)),
+    | two_models(300, *BOTH)
+    | routes(10 / 60, 0.4)
+    | of_source("up", outcomes(40, 0.25, "deepseek") | two_models(300, *BOTH) | routes(10 / 60, 0.299)),
     failing("main", "claude-sonnet"),
     failing("up", "deepseek"),
     ends("OrchestrationHandoffsFailing", "270m"),
@@ -298,9 +278,11 @@ OVERCONFIDENT_DOWN = history(
     "three hours in which the local model is down say nothing of its confidence, for a day; of a paid one's they do",
     confident(2, 0.2, an_hours=2)
     | confident(2, 0.2, "deepseek", an_hours=2)
-    | two_models(200)
-    | routes(300, 0.4, (80, 6, 114))
-    | of_source("up", confident(2, 0.2, "deepseek", an_hours=2) | two_models(200) | routes(300, 0.299, (80, 6, 114))),
+    | two_models(200, *BOTH)
+    | routes(5, 0.4, (80, 6, 114))
+    | of_source(
+        "up", confident(2, 0.2, "deepseek", an_hours=2) | two_models(200, *BOTH) | routes(5, 0.299, (80, 6, 114))
+    ),
     overconfident("main", "claude-sonnet"),
     overconfident("up", "deepseek"),
     ends(OVER, "90h"),
@@ -311,13 +293,13 @@ OVERCONFIDENT_DOWN = history(
 
 LOCAL_UNAVAILABLE = history(
     "two of five routes find the local model unavailable",
-    routes(10, 0.4),
+    routes(10 / 60, 0.4),
     healthy(DOWN, "25m"),
     down("40%"),
     ends(DOWN, "220m"),
 )
-LOCAL_SELDOM_UNAVAILABLE = history("three of ten routes do", routes(10, 0.299), below(DOWN, "110m"))
-LOCAL_FEW = history("all of four routes do: too few to tell", routes(4.5, 1), below(DOWN, "110m"))
+LOCAL_SELDOM_UNAVAILABLE = history("three of ten routes do", routes(10 / 60, 0.299), below(DOWN, "110m"))
+LOCAL_FEW = history("all of four routes do: too few to tell", routes(4.5 / 60, 1), below(DOWN, "110m"))
 
 
 def waiting(finished: str, in_flight: str = "0x60 5x60 0x60") -> dict[str, str]:
@@ -325,7 +307,7 @@ def waiting(finished: str, in_flight: str = "0x60 5x60 0x60") -> dict[str, str]:
     return {
         series(handoffs.HANDOFFS_IN_FLIGHT, LOCAL): in_flight,
         series(handoffs.HANDOFFS_IN_FLIGHT, MODEL): "5x180",
-        **two_models(180),
+        **two_models(180, *BOTH),
         series(handoffs.HANDOFFS_TOTAL, LOCAL, project="p", outcome="success"): finished,
         series(own.UP): "1x180",
     }

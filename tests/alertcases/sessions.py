@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from alerting import thresholds
-from exporter.catalogue import agents, handoffs, models, own, platform, sessions, tasks
+from exporter.catalogue import agents, own, platform, sessions, tasks
 from exporter.promql import Asked
 from tests.alertcases.courses import steep
+from tests.alertcases.localmodel import routes, two_models
 from tests.promtool import SOURCE, TARGET, Expect, History, below, ends, fires, healthy, of_source, series
 
 LIMITS = thresholds.load()
@@ -141,44 +142,22 @@ SPREAD = history(
 )
 
 
-def infos(steps: int) -> dict[str, str]:
-    """Which of two models is the local one."""
-    return {
-        series(models.MODEL_INFO, model="local", vendor="d", tier="local"): f"1x{steps}",
-        series(models.MODEL_INFO, model="claude", vendor="a", tier="paid"): f"1x{steps}",
-    }
-
-
-def unavailable(share: float, step_h: float, *course: int) -> dict[str, str]:
-    """Twenty hand-offs an hour, a share of which finds the local model unavailable in the second part of three."""
-    of = {"source_model": "orchestrator", "model": "claude", "outcome": "success"}
-    (before, meanwhile, after), each = course, 20 * step_h
-    return {
-        series(handoffs.HANDOFF_ROUTES, reason="deepseek_unavailable", **of): steep(
-            (0, before), (each * share, meanwhile), (0, after)
-        ),
-        series(handoffs.HANDOFF_ROUTES, reason="general_task_evaluation", **of): steep(
-            (each, before), (each * (1 - share), meanwhile), (each, after)
-        ),
-    }
-
-
 LOCAL_DOWN = history(
     "tasks of a local model that is down are left out; of others, and of one that takes its work, they are not",
     {
         **results(tasks.TASKS_TOTAL, 0.85, 0.5, project="web-shop", model="local"),
         **results(tasks.TASKS_TOTAL, 0.05, 0.5, project="web-shop", model="claude"),
         **results(tasks.TASKS_TOTAL, 0.45, 0.5, project="docs", model="claude"),
-        **infos(180),
-        **unavailable(0.4, 1 / 12, 48, 48, 48),
+        **two_models(180, "local", "claude"),
+        **routes(20 / 12, 0.4, (48, 48, 48)),
     }
     | of_source(
         "up",
         {
             **results(tasks.TASKS_TOTAL, 0.85, 0.5, project="web-shop", model="local"),
             **results(tasks.TASKS_TOTAL, 0.05, 0.5, project="web-shop", model="claude"),
-            **infos(180),
-            **unavailable(0.299, 1 / 12, 48, 48, 48),
+            **two_models(180, "local", "claude"),
+            **routes(20 / 12, 0.299, (48, 48, 48)),
         },
     ),
     *(
@@ -240,12 +219,16 @@ QUALITY = (
         {
             **quality(3.0, model="local", an_hours=2),
             **quality(3.0, model="claude", an_hours=2),
-            **infos(480),
-            **unavailable(0.4, 0.5, 350, 6, 124),
+            **two_models(480, "local", "claude"),
+            **routes(10, 0.4, (350, 6, 124)),
         }
         | of_source(
             "up",
-            {**quality(3.0, model="local", an_hours=2), **infos(480), **unavailable(0.299, 0.5, 350, 6, 124)},
+            {
+                **quality(3.0, model="local", an_hours=2),
+                **two_models(480, "local", "claude"),
+                **routes(10, 0.299, (350, 6, 124)),
+            },
         ),
         *(
             fires(
