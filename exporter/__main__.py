@@ -1,5 +1,6 @@
 """`orchestration-exporter` and `python -m exporter`."""
 
+import gc
 import os
 import sys
 
@@ -9,7 +10,10 @@ from exporter.cli import run
 
 def main() -> int:
     """Run one command; returns its exit code."""
-    return run(sys.argv[1:], os.environ, SCHEMA, SHOWN)
+    try:
+        return run(sys.argv[1:], os.environ, SCHEMA, SHOWN)
+    finally:
+        gc.freeze()  # else Python collects several times over what ends anyway [0.28 of the 0.33 s that stopping takes]
 
 
 if __name__ == "__main__":
