@@ -13,8 +13,9 @@ PIP_AUDIT_VERSION = 2.10.1
 # what the type checker reads; folders that a checkout does not have are left out
 TYPED = $(wildcard exporter dashboards alerting tools)
 export VENV
-# what a shell has set for another Python would be found before what the lock file says
-unexport PYTHONPATH PYTHONHOME
+# what a shell has set for another Python would be found before what the lock file says; and hundreds of processes of a
+# test would each compile all anew
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run up down backup restore e2e e2e-compose history test test-all test-slow bench lint audit format lock tools-debian tools-axe tools-grafana tools-3x venv venv-run clean
 .DEFAULT_GOAL = help

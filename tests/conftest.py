@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import re
@@ -119,6 +120,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     waiting = list(dict.fromkeys(item.path for item in items if item.path not in computing))
     turns = {path: turn for turn, path in enumerate(chain.from_iterable(zip_longest(computing, waiting)))}
     items.sort(key=lambda item: turns[item.path])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Keep what thousands of tests are made of out of the collections that their runs set off."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
