@@ -383,7 +383,7 @@ def live(exporter: Exporter, scraper: Scraper, step: tuple[str, Any]) -> None:
             exporter.disk.fails = not exporter.disk.fails
 
 
-@profile(60)
+@profile(30)
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))
 def test_no_beginning_is_missed(steps: list[tuple[str, Any]]) -> None:
     """Whatever is polled, scraped, restarted or not saved: two zeros and a hold come before a value, and none falls."""

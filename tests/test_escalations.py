@@ -435,7 +435,7 @@ def pairs(desk: Desk) -> dict[str, float]:
     return found
 
 
-@profile(150)
+@profile(50)
 @given(STEPS)
 def test_polls_and_a_scan_find_the_pairs_that_are_there(steps: Sequence[Any]) -> None:
     """In whatever order results come, and wherever the exporter is started anew."""

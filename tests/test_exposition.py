@@ -203,7 +203,8 @@ def filled(values: Mapping[Key, Value]) -> Exposition:
 # ── the same bytes ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(deadline=None, max_examples=300)
+@pytest.mark.bulk
+@settings(deadline=None, max_examples=120)
 @given(states)
 def test_the_bytes_are_those_of_client_python(values: dict[Key, Value]) -> None:
     publication = filled(values).publish()
@@ -222,7 +223,8 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@pytest.mark.bulk
+@settings(deadline=None, max_examples=120)
 @given(steps)
 def test_any_history_ends_in_the_bytes_of_a_fresh_render(history: list[tuple[Key, Value | None] | str]) -> None:
     """Series set, set again, removed and published in any order; and no publication changes afterwards."""

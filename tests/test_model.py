@@ -958,6 +958,7 @@ ROWS_COUNTED = (
 )
 
 
+@pytest.mark.slow
 @profile(200)
 @given(LIVES)
 def test_with_a_small_memory_totals_differ_by_no_more_than_the_rows_that_are_uncertain(

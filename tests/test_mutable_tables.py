@@ -169,7 +169,7 @@ KINDS = ("session", "end", "insert", "insert", "insert", "update", "update", "de
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000)), max_size=40)
 
 
-@profile(100)
+@profile(50)
 @given(STEPS)
 def test_gauges_equal_the_tables_after_any_changes(steps: list[tuple[str, int]]) -> None:
     """After every poll: each series that the SQL gives, no other."""
