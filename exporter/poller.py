@@ -80,7 +80,9 @@ class Poller:
         self._last_success: float | None = None
         self._lag: int | None = None
         self._layout: Layout | None = None
-        self._take(State(self.schema.tables))
+        self.state = State(self.schema.tables)
+        self.engine: Engine
+        self.reader: Reader
         self._token: Token | None = None
         self._connected_at = float("-inf")
         self._current_at = monotonic()
@@ -92,7 +94,7 @@ class Poller:
         self._warned_of_hold = self._rebuilt = False
 
     def _take(self, state: State) -> None:
-        """Go on with this state."""
+        """Go on with this state; the first time once what was saved is loaded."""
         self.state = state
         self.engine = Engine(state, self.schema, self.rules)
         self.reader = Reader(

@@ -191,7 +191,7 @@ CAUSES: dict[str, tuple[Cause, str]] = {
     "not a database": (no_database, "orchestration.db: not a SQLite database"),
     "half copied": (half_copied, "orchestration.db: malformed: half copied or damaged"),
     "without permission": (forbidden, r"orchestration.db: permission denied: the exporter's user \(id \d+\)"),
-    "folder without permission": (folder_forbidden, "orchestration.db: permission denied: the exporter's user"),
+    "folder without permission": (folder_forbidden, r"orchestration.db(-wal)?: permission denied: the exporter's user"),
     "none of its tables": (without_tables, "none of the tables it should have: orchestration_sessions, "),
 }
 
