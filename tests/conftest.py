@@ -131,15 +131,21 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for."""
-    measured = coverage.Coverage.current() if item.get_closest_marker("bulk") else None
-    if measured is None:
-        return (yield)
-    measured.stop()
+    """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for.
+
+    A worker of several has two that measure, its own and that of a child of a process that is measured: when the upper
+    one stops, the lower goes on.
+    """
+    resting: list[coverage.Coverage] = []
+    if item.get_closest_marker("bulk"):
+        while (measuring := coverage.Coverage.current()) is not None:
+            measuring.stop()
+            resting.append(measuring)
     try:
         return (yield)
     finally:
-        measured.start()
+        for measuring in reversed(resting):
+            measuring.start()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
