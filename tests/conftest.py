@@ -133,8 +133,8 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for.
 
-    A worker of several has two that measure, its own and that of a child of a process that is measured: when the upper
-    one stops, the lower goes on.
+    In a worker two measure: pytest-cov starts one when it is loaded, and one with the worker's session. When the later
+    stops, the earlier goes on.
     """
     resting: list[coverage.Coverage] = []
     if item.get_closest_marker("bulk"):
