@@ -36,6 +36,7 @@ def rule_files(tmp_path_factory: pytest.TempPathFactory) -> dict[AlertGroup, Pat
     return {group.name: folder / f"{group.name}.yaml" for group in GROUPS}
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("group", get_args(AlertGroup))
 def test_alerts_do_what_their_histories_say(group: AlertGroup, promtool: Path, tmp_path: Path) -> None:
     """promtool finds each alert of the group firing, with all labels and annotations, or silent, as expected."""
@@ -183,6 +184,7 @@ def test_every_alert_has_a_runbook() -> None:
     assert runbooks.strangers(alerts(), texts) == []
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
 def test_runbooks_have_all_parts(alert: Alert) -> None:
     """Each has its sections, its dashboard, and queries that ask for what there is."""
@@ -291,6 +293,7 @@ def test_what_is_committed_is_what_the_code_makes() -> None:
     assert differences(command.files(), command.REPOSITORY, command.WHOLE) == []
 
 
+@pytest.mark.bulk
 def test_files_that_differ_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is missing, differs or is left over is an error, until they are written again."""
     stray, changed = tmp_path / command.RULES / "old.yaml", tmp_path / command.RULES / "handoffs.yaml"

@@ -95,6 +95,7 @@ def whole(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Samples:
 UNKNOWABLE = ("token_budget", "model_availability", "model_capacity", "model_cost_per_token", "account_", "pattern_")
 
 
+@pytest.mark.bulk
 def test_the_last_sample_is_what_once_shows(platform: Path, whole: Samples, capsys: pytest.CaptureFixture[str]) -> None:
     """Series for series, at the seam, but for gauges of tables that are updated in place."""
     shown = once(platform, END_S, capsys)
@@ -172,6 +173,7 @@ ALONE = (
 )
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("metric", ALONE)
 def test_a_metric_alone_is_what_it_is_among_all(metric: str, platform: Path, whole: Samples, tmp_path: Path) -> None:
     """Only the tables and declarations that it is made of are read and counted, and no number is another."""
@@ -250,6 +252,7 @@ def test_rows_without_time_and_result_time_out_from_their_neighbours_time(
     assert total(shown, "orchestration_handoffs_in_flight") - total(ours, "orchestration_handoffs_in_flight") == rows
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("minutes", [130, 300], ids=["soon", "after the timeout"])
 def test_a_session_counts_from_an_event_before_its_own_start(
     minutes: int, platform: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

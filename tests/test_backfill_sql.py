@@ -27,7 +27,7 @@ from tests.conftest import StartPrometheus
 from tests.demoruns import NOW_S, written_history
 from tests.realtools import Prometheus, Tools
 
-pytestmark = pytest.mark.usefixtures("logs_as_before")
+pytestmark = [pytest.mark.bulk, pytest.mark.usefixtures("logs_as_before")]
 
 DRAWN = 200
 STEP_S = 1800.0

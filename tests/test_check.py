@@ -184,6 +184,7 @@ async def test_without_the_sessions_projects_are_unknown(tmp_path: Path) -> None
     assert line.endswith("; every project is unknown")
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "table, column, effect",
     [

@@ -933,6 +933,7 @@ def test_an_older_tip_is_no_damage(checkpoint: Checkpoint, folder: Path) -> None
     assert checkpoint.load() == Loaded(NEWER)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("name", ["default-00000002.sqlite", "default-00000002.sqlite-wal"])
 def test_no_damaged_byte_is_overlooked(checkpoint: Checkpoint, tmp_path: Path, name: str) -> None:
     """Wherever a bit changes, all records are there and right, or it is said that they are older ones."""

@@ -397,6 +397,7 @@ def _without_cursors(state: State, meta: Any) -> None:
         table.cursor = None
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "name, mistake",
     [

@@ -42,6 +42,7 @@ def test_the_files_are_what_the_code_makes() -> None:
     assert command.main(["--check"]) == 0
 
 
+@pytest.mark.bulk
 def test_what_differs_is_told_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is missing, one that was changed, and one that is left over."""
     assert command.main([], tmp_path) == 0

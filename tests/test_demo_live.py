@@ -13,8 +13,6 @@ from exporter import demo
 from exporter.demo import Settings
 from tests.demoruns import NOW_S, SECOND, connect, contents, fast, lived, one, written_history
 
-pytestmark = pytest.mark.bulk
-
 SILENT = ("stale-data", "weekend-silence", "monday-silence")
 
 
@@ -25,6 +23,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
         yield conn
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("incident", [None, *(name for name in demo.INCIDENTS if name not in SILENT)])
 def test_live_rows_are_the_same_for_one_seed(tmp_path: Path, incident: str | None) -> None:
     """Two live runs of one seed, on two clocks, write the same; another seed does not."""
@@ -68,6 +67,7 @@ def test_an_event_in_flight_is_committed_as_such() -> None:
     assert len(opened) < 15
 
 
+@pytest.mark.bulk
 def test_live_is_alive_at_any_time() -> None:
     """At speed 1 a hand-off every 1 to 3 s in each five minutes of six hours, and 5 to 10 sessions."""
     handoffs = [0] * 72
@@ -82,6 +82,7 @@ def test_live_is_alive_at_any_time() -> None:
     assert 5 <= sum(len(found) for found in sessions) / 72 <= 10
 
 
+@pytest.mark.bulk
 def test_live_events_are_in_order_of_time() -> None:
     """The merged stream never steps back."""
     times = [e.at_s for e in takewhile(lambda e: e.at_s < 7_200, demo.events(Settings(incident="runaway-fanout")))]
@@ -129,6 +130,7 @@ def test_cost_spikes(tmp_path: Path, ordinary: sqlite3.Connection) -> None:
         assert one(conn, mean) > 5 * one(ordinary, mean)
 
 
+@pytest.mark.bulk
 def test_a_runaway_session_fans_out(tmp_path: Path, ordinary: sqlite3.Connection) -> None:
     """One session has hundreds of sub-agents, called by sub-agents, where others have dozens."""
     by_session = "FROM subagent_invocations WHERE agent_type <> 'mcp_tool' GROUP BY session_id"
@@ -148,6 +150,7 @@ def test_a_silence_writes_nothing(tmp_path: Path, incident: str) -> None:
     assert result.live_rows == 0
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("incident", demo.INCIDENTS)
 def test_the_past_has_no_incident(tmp_path: Path, incident: str) -> None:
     """Whatever is to come, history is that of an ordinary time."""

@@ -357,6 +357,7 @@ async def test_an_edit_leaves_no_trace_and_that_is_said(database: Path, tmp_path
     assert proof.lines[-1].startswith("-- - rows were changed after they were counted (edited, ")
 
 
+@pytest.mark.bulk
 async def test_what_a_cap_of_values_folded_is_proved_and_one_of_series_named(database: Path, tmp_path: Path) -> None:
     """`__other__` is what has none of the admitted values; what a metric's cap folded, no row tells."""
     few = {"max_label_values": 3, "max_series_per_metric": 40}
@@ -390,6 +391,7 @@ async def test_a_value_that_was_not_admitted_is_told_where_it_is_counted(databas
         await explained.of_selector('orchestration_handoffs_total{project="nobody"}')
 
 
+@pytest.mark.bulk
 async def test_what_was_judged_by_time_is_named(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,7 +203,11 @@ def stranger(cause: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     "cause,mode",
-    [(cause, "wal") for cause in CAUSES] + [(cause, "delete") for cause in ("locked", "half copied", "missing")],
+    [
+        *((cause, "wal") for cause in CAUSES),
+        ("locked", "delete"),
+        *(pytest.param(cause, "delete", marks=pytest.mark.slow) for cause in ("half copied", "missing")),
+    ],
 )
 async def test_a_database_that_cannot_be_read_is_down_until_it_can(
     books: Books, folder: Path, cause: str, mode: str
@@ -431,7 +435,13 @@ LACKS = {
 }
 
 
-@pytest.mark.parametrize("lack", LACKS)
+ALIKE = ("an identity column", "autoincrement", "a rowid")
+"""Left out whole for other reasons, by the same lines as without an id."""
+
+
+@pytest.mark.parametrize(
+    "lack", [pytest.param(lack, marks=pytest.mark.slow) if lack in ALIKE else lack for lack in LACKS]
+)
 async def test_a_database_that_lacks_something_is_up_and_exact_in_the_rest(
     books: Books, folder: Path, lack: str
 ) -> None:

@@ -237,6 +237,7 @@ async def hang(storage: Path, number: int) -> Sources:
     return sources
 
 
+@pytest.mark.bulk
 async def test_sources_that_hang_delay_nobody(tmp_path: Path) -> None:
     """Each of forty holds a thread; the one that answers is read, and its bytes are made in a thread."""
     async with await hang(tmp_path, 40) as running:
@@ -248,6 +249,7 @@ async def test_sources_that_hang_delay_nobody(tmp_path: Path) -> None:
         assert [status.up for status in running.fleet.statuses()] == [True] + [False] * 40
 
 
+@pytest.mark.bulk
 async def test_sources_that_hang_would_delay_it_without_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +421,7 @@ async def test_constant_labels_may_get_other_names(tmp_path: Path) -> None:
         assert '_polls_total{outcome="success",region="r",source="b",zone="2"}' in shown
 
 
+@pytest.mark.bulk
 async def test_many_changes_in_a_row_lose_nothing(tmp_path: Path) -> None:
     """A poller begins when the one before has let go of its checkpoint, whenever that is."""
     async with Sources(tmp_path, a={}) as running:

@@ -161,6 +161,7 @@ def test_there_is_one_version() -> None:
     assert project["version"] == exporter.__version__
 
 
+@pytest.mark.bulk
 def test_imports_run_one_way() -> None:
     """No module imports what stands above it, and none in a circle."""
     files = dict(python_files())

@@ -997,6 +997,7 @@ def test_the_reference_agrees_on_a_restore_there_and_back() -> None:
     assert restored_and_back() == []
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "name, mistake",
     [

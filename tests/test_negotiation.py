@@ -125,12 +125,14 @@ def test_gzip_is_sent_to_who_asks_for_it(accept_encoding: str | None, wanted: bo
     assert accepts_gzip(accept_encoding) is wanted
 
 
+@pytest.mark.bulk
 @given(st.text() | st.text(alphabet='/*,;="\\q01. '))
 def test_no_header_raises(header: str) -> None:
     assert negotiate(header) in Format
     assert accepts_gzip(header) in (True, False)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("piece", ['"', "\\", '"\\', ",", ";", "a/b;q=0.1,", 'a="b,', " "])
 def test_a_huge_header_is_read_in_one_pass(piece: str) -> None:
     """A pattern whose time grows with the square of the header would not come to an end here."""

@@ -621,7 +621,13 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("what", MISFITS)
+LATER = ("a column", "a key", "a rowid", "the key")
+"""Told by what tells the others."""
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=pytest.mark.slow) if what in LATER else what for what in MISFITS]
+)
 def test_check_and_once_tell_what_does_not_fit(what: str, tmp_path: Path) -> None:
     """One line names table, column and the line of the file; `check` fails, `once` prints the rest."""
     schema, reason = MISFITS[what]

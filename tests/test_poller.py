@@ -306,6 +306,7 @@ def text_names(shown: Shown) -> set[str]:
     return {series.partition("{")[0] for series in shown.samples}
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "setting, value",
     [
@@ -335,6 +336,7 @@ async def test_a_setting_that_makes_the_numbers_begins_counting_anew(
         )
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "setting, value", [("new_series_hold", 5.0), ("max_in_flight", 50), ("query_timeout", 2.0), ("poll_interval", 2.0)]
 )
@@ -1052,6 +1054,7 @@ async def test_another_cap_admits_anew(platform: Platform, storage: Path, most: 
         assert set(by(shown, HANDOFFS_TOTAL, "model")) == models
 
 
+@pytest.mark.bulk
 async def test_the_page_can_be_asked_for_while_rows_are_counted(platform: Platform, storage: Path) -> None:
     """A long batch is counted in a thread of its own: meanwhile the status is what it was, and no error."""
     session(platform, "s")

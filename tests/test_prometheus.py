@@ -32,7 +32,7 @@ from tests.processes import Demo, Serving
 from tests.realtools import Prometheus, Tools
 from tests.sqlite_platform import PLATFORM, REPOSITORY, Child, running
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.bulk, pytest.mark.asyncio(loop_scope="module")]
 
 SAMPLE = REPOSITORY.parent / "shared" / "samples" / "orchestration.db"
 INTERVAL_S = 1.0

@@ -778,6 +778,7 @@ async def _until_closed(reader: asyncio.StreamReader) -> bool:
     return reader.at_eof() or reader.exception() is not None
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("text", ["", TLS])
 @pytest.mark.parametrize("path, series", [("/", 1), ("/metrics", 100_000)])
 async def test_who_does_not_read_is_left(

@@ -38,6 +38,7 @@ def wheel(folder: Path, name: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_the_locked_one_is_not_installed(tmp_path: Path) -> None:
     """tools/venv takes the one whose hash is in the lock file, and ends at another, without a network."""
     (tmp_path / "tools").mkdir()

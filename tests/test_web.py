@@ -194,6 +194,7 @@ async def test_what_was_served_whole_is_noted() -> None:
     assert running.poller.served == [running.poller.publication] * 2
 
 
+@pytest.mark.bulk
 async def test_a_client_that_leaves_midway_was_not_served() -> None:
     """A scrape that breaks off shows nothing: Prometheus throws it away."""
     poller = Poller(publication(80_000))  # 6 MB, beyond the buffers of both sides
