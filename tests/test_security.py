@@ -220,7 +220,7 @@ GOOD = [
     TLS + "  min_version: TLS13\n",
     TLS + "  max_version: TLS12\n",
     TLS + "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]\n",
-    TLS + "  curve_preferences: [X25519]\n",
+    TLS + "  curve_preferences: [CurveP384]\n",
     TLS + "  prefer_server_cipher_suites: false\n",
     "http_server_config: {http2: false, headers: {X-Frame-Options: SAMEORIGIN}}",
     "http_server_config: {headers: {Strict-Transport-Security: a, X-Content-Type-Options: nosniff}}",
@@ -292,6 +292,48 @@ def test_a_bad_file_is_refused_in_a_line(folder: Path, text: str, rule: str) -> 
     assert rule in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not any(secret in str(caught.value) for secret in ("plaintextsecret", HASH, *TOKENS.values()))
+
+
+OF_OPENSSL = [
+    ("set_ciphers", "cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]"),
+    ("set_ecdh_curve", "curve_preferences: [X25519]"),
+]
+
+
+@pytest.mark.parametrize("method,key", OF_OPENSSL)
+def test_openssl_is_asked_for_what_the_file_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, key: str
+) -> None:
+    """Once for each key, by its own name for it."""
+    asked: list[str] = []
+    monkeypatch.setattr(ssl.SSLContext, method, lambda self, name: asked.append(name))
+    (folder / "web.yml").write_text(f"{TLS}  {key}\n")
+
+    Guard(folder / "web.yml", telemetry=Telemetry({}, now=1.0)).close()
+
+    assert asked == ["X25519" if "X25519" in key else "ECDHE-ECDSA-AES128-GCM-SHA256"]
+
+
+@pytest.mark.parametrize("method,key", OF_OPENSSL)
+def test_what_this_python_cannot_do_is_told_in_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, method: str, key: str
+) -> None:
+    """Python 3.11.2 takes no X25519, and an OpenSSL may lack a cipher."""
+
+    refusal = ssl.SSLError(129, "[EC: UNKNOWN_GROUP] unknown group")
+    refusal.reason = "UNKNOWN_GROUP"
+
+    def refuse(self: ssl.SSLContext, name: str) -> None:
+        raise refusal
+
+    monkeypatch.setattr(ssl.SSLContext, method, refuse)
+    (folder / "web.yml").write_text(f"{TLS}  {key}\n")
+
+    with pytest.raises(ConfigError, match=rf"tls_server_config.{key.partition(':')[0]}") as caught:
+        Guard(folder / "web.yml", telemetry=Telemetry({}, now=1.0))
+
+    assert "cannot be used for TLS: UNKNOWN_GROUP" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_certificate_can_stand_in_the_file(folder: Path) -> None:

@@ -29,7 +29,7 @@ def context(tls: Tls) -> ssl.SSLContext:
     """What these settings ask for.
 
     Raises:
-        ConfigError: a file cannot be read, or is none of what it should be.
+        ConfigError: a file cannot be read, or is none of what it should be; or this Python cannot do it.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version, made.maximum_version = _VERSIONS[tls.min_version], _VERSIONS[tls.max_version]
@@ -40,9 +40,11 @@ def context(tls: Tls) -> ssl.SSLContext:
     made.num_tickets = 0  # a session that is resumed would go on past a certificate or an authority that is gone
     made.options |= ssl.OP_NO_TICKET
     if older := [CIPHERS[name] for name in tls.cipher_suites if name in CIPHERS]:
-        made.set_ciphers(":".join(older))
+        with _usable("tls_server_config.cipher_suites"):
+            made.set_ciphers(":".join(older))
     for name in tls.curve_preferences:
-        made.set_ecdh_curve(CURVES[name])
+        with _usable(f"tls_server_config.curve_preferences {name}"):
+            made.set_ecdh_curve(CURVES[name])  # X25519 is not for Python 3.11.2, Debian 12's
     _load_authority(made, tls)
     _load_pair(made, tls)
     return made
