@@ -266,7 +266,8 @@ class Exporter:
         self.wall = wall
         self.monotonic = 1000.0
         self.disk = Disk()
-        self.shown: dict[bytes, float] = {}
+        self.shown: frozenset[bytes] = frozenset()
+        """The lines of the last publication."""
         self.falls: list[str] = []
         self.poller: Poller
         self.start()
@@ -311,16 +312,16 @@ class Exporter:
         """Note what fell since the publication before."""
         if not self.poller.ready:
             return  # started, and nothing could be saved yet: no series is shown at all
-        shown = self.totals()
-        for series, before in self.shown.items():
-            after = shown.get(series, -1.0)
-            if after < before:
-                self.falls.append(f"{series.decode()} fell from {before} to {after}")
+        publication = self.poller.publication
+        assert publication is not None
+        shown = frozenset(publication.body(Format.TEXT).splitlines())
+        if gone := values_of(self.shown - shown, may_not_fall):
+            come = values_of(shown - self.shown, may_not_fall)
+            for series, before in sorted(gone.items()):
+                after = come.get(series, -1.0)
+                if after < before:
+                    self.falls.append(f"{series.decode()} fell from {before} to {after}")
         self.shown = shown
-
-    def totals(self) -> dict[bytes, float]:
-        """Of what is published, all that may not fall."""
-        return published(self.poller.publication, lambda name: name.endswith((b"_total", b"_bucket", b"_count")))
 
     @property
     def state(self) -> State:
@@ -329,10 +330,18 @@ class Exporter:
 
 def published(publication: Publication | None, wanted: Callable[[bytes], bool]) -> dict[bytes, float]:
     """Series with their values, as published in the text format."""
-    if publication is None:
-        return {}
-    lines = (line.rpartition(b" ") for line in publication.body(Format.TEXT).splitlines() if line[:1] != b"#")
-    return {series: float(value) for series, _, value in lines if wanted(series.partition(b"{")[0])}
+    return {} if publication is None else values_of(publication.body(Format.TEXT).splitlines(), wanted)
+
+
+def values_of(lines: Iterable[bytes], wanted: Callable[[bytes], bool]) -> dict[bytes, float]:
+    """Series with their values, of the metrics whose names are wanted."""
+    found = (line.rpartition(b" ") for line in lines if line[:1] != b"#")
+    return {series: float(value) for series, _, value in found if wanted(series.partition(b"{")[0])}
+
+
+def may_not_fall(name: bytes) -> bool:
+    """Whether the metric of that name is a counter, or counts as one."""
+    return name.endswith((b"_total", b"_bucket", b"_count"))
 
 
 def once(platform: Platform, chosen: Settings, wall: float) -> Publication:

@@ -825,11 +825,11 @@ MODELLED = (
 
 def differences(state: State, reference: Reference) -> list[str]:
     """Where totals, or what is open and in flight, differ from the reference's."""
-    found = []
+    found, expected_of = [], by_metric(reference.totals)
     for name in MODELLED:
         series = state.series.get(f"orchestration_{name}", {})
         counted = {labels: read_off(cell) for labels, cell in series.items()}
-        wanted = reference_of(name, reference.totals)
+        wanted = expected_of[name]
         found += [
             f"{name}{labels}: {counted.get(labels, 0)}, the reference has {wanted.get(labels, 0)}"
             for labels in sorted(counted.keys() | wanted.keys())
@@ -852,12 +852,14 @@ def read_off(cell: object) -> Any:
     return cell.value  # type: ignore[attr-defined]
 
 
-def reference_of(name: str, totals: Totals) -> dict[tuple[str, ...], Any]:
-    if name not in BUCKETS:
-        return {labels: value for (metric, labels), value in totals.counts.items() if metric == name}
-    return {
-        labels: distribution(name, values) for (metric, labels), values in totals.observed.items() if metric == name
-    }
+def by_metric(totals: Totals) -> dict[str, dict[tuple[str, ...], Any]]:
+    """What was counted and observed, as the state has it."""
+    found: dict[str, dict[tuple[str, ...], Any]] = defaultdict(dict)
+    for (metric, labels), value in totals.counts.items():
+        found[metric][labels] = value
+    for (metric, labels), values in totals.observed.items():
+        found[metric][labels] = distribution(metric, values)
+    return found
 
 
 def distribution(name: str, values: list[float]) -> tuple[float, ...]:
@@ -940,10 +942,10 @@ class ForgetfulLife(Life):
         slack = sum(
             read_off(cell) for cell in series.get("orchestration_exporter_rewind_uncertain_rows_total", {}).values()
         )
-        found = []
+        found, expected_of = [], by_metric(self.reference.totals)
         for name in ROWS_COUNTED:
             counted = {labels: read_off(cell) for labels, cell in series.get(f"orchestration_{name}", {}).items()}
-            wanted = reference_of(name, self.reference.totals)
+            wanted = expected_of[name]
             found += [
                 f"{name}{labels}: {counted.get(labels, 0)}, the reference {wanted.get(labels, 0)}, {slack} uncertain"
                 for labels in counted.keys() | wanted.keys()
