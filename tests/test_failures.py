@@ -314,7 +314,7 @@ async def test_a_state_directory_of_somebody_else_is_waited_for(books: Books, fo
         exporter.until_exact(books)
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.slow), "kill"])
 async def test_a_state_directory_in_use_is_waited_for(books: Books, folder: Path, end: str) -> None:
     """A second exporter serves nothing until the first is gone; then it counts on from there."""
     first = Exporter(books.path, folder / "state", log=folder / "first.log")

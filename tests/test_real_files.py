@@ -362,7 +362,12 @@ EDITS = {
 
 
 @pytest.mark.parametrize(
-    "scene,watching", [("wal", False), ("delete", True)], ids=["wal-stopped", "delete-watching"], indirect=["scene"]
+    "scene,watching",
+    [
+        pytest.param("wal", False, id="wal-stopped"),
+        pytest.param("delete", True, id="delete-watching", marks=pytest.mark.slow),
+    ],
+    indirect=["scene"],
 )
 @pytest.mark.parametrize("edit", EDITS)
 async def test_a_column_edited_in_all_rows_counts_nothing_again(scene: Scene, edit: str, watching: bool) -> None:

@@ -154,7 +154,7 @@ async def stopped(books: Books) -> None:
             pass
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["wal", pytest.param("delete", marks=pytest.mark.slow)])
 async def test_restored_from_a_backup_the_platform_sees_exactly_that(folder: Path, mode: str) -> None:
     """An online backup copied over the file while the exporter runs on; which counts on, in real time."""
     books, backup = platform(folder, mode), folder / "backup.db"
