@@ -130,6 +130,7 @@ def test_a_good_rule_is_not_caught() -> None:
     assert lint(GOOD) == ""
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "changed, says",
     [

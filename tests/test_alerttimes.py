@@ -84,6 +84,7 @@ def test_promtool_says_the_same(tmp_path: Path, promtool: Path, for_m: int, keep
     assert (done.returncode, "FAILED" in done.stdout + done.stderr) == (0, False), done.stdout + done.stderr
 
 
+@pytest.mark.bulk
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(0, 5), st.integers(0, 5))
 def test_what_always_holds(present: list[bool], for_m: int, keep_m: int) -> None:

@@ -247,6 +247,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.bulk
 @settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_any_history_reads_like_a_list(steps: list[tuple[str, bytes]]) -> None:

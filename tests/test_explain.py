@@ -427,6 +427,7 @@ def traces(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     return {**found, ".": (folder.stat().st_ino, folder.stat().st_mtime_ns, b"")}
 
 
+@pytest.mark.bulk
 async def test_a_checkpoint_in_use_is_read_without_a_trace(database: Path, tmp_path: Path) -> None:
     """Its writer has the lock and the file open; nothing in its folder is another afterwards."""
     storage = tmp_path / "state"

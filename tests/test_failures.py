@@ -201,6 +201,7 @@ def stranger(cause: str) -> tuple[str, ...]:
     return another_user() if "permission" in cause and os.geteuid() == 0 else ()
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "cause,mode",
     [
@@ -439,6 +440,7 @@ ALIKE = ("an identity column", "autoincrement", "a rowid")
 """Left out whole for other reasons, by the same lines as without an id."""
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "lack", [pytest.param(lack, marks=pytest.mark.slow) if lack in ALIKE else lack for lack in LACKS]
 )

@@ -230,6 +230,7 @@ def nothing_left_out(sums: dict[str, list[float]]) -> dict[str, list[float]]:
     return {project: amounts for project, amounts in sums.items() if any(amounts)}
 
 
+@pytest.mark.bulk
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(ACTIONS, st.integers(0, 96).map(lambda n: n / 4), st.sampled_from([1, 2, 64]))
 def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hours: float, open_pages: int) -> None:

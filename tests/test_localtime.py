@@ -104,6 +104,7 @@ def test_a_midnight_that_does_not_exist_is_the_first_moment_of_its_day() -> None
     assert apia.hours_in(day("2011-12-30")) == 0 or apia.hours_in(day("2011-12-29")) == 0
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("zone", ZONES)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(TIMES)
@@ -201,6 +202,7 @@ def test_to_date_goes_by_what_has_elapsed(now: str, to_date: str) -> None:
     assert periods(now, "Europe/Berlin")["previous_day_to_date"][1] == to_date
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("zone", ZONES)
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(TIMES)

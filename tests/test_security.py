@@ -696,6 +696,7 @@ OLD = [
 ]
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("head", [*SHAPES, *OLD])
 async def test_a_malformed_request_gets_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
     """Anonymous, it is refused: by 4xx or by closing, without a traceback or a word of it, and nothing is reloaded."""

@@ -118,6 +118,7 @@ async def test_a_file_overwritten_in_place_is_discarded(path: Path, mode: str, s
     assert await count(SqliteSource(path)) == 20
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("mode", MODES)
 async def test_while_backups_are_copied_over_it_nothing_crashes(path: Path, mode: str) -> None:
     """Two databases copied in turn over the file: a count of either, or an error of ours."""

@@ -340,6 +340,7 @@ def test_a_killed_platform_loses_nothing(path: Path, who: str, request: pytest.F
     assert names(path) == {""}
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_writer_is_never_locked_out(path: Path, mode: str) -> None:
     """Under a reader that never pauses, a writer that waits 5 s, as sqlite3 does, sees no error; nor do we."""

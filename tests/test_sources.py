@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from exporter.catalogue import SCHEMA
@@ -91,6 +92,7 @@ def past() -> Clock:
     return clock
 
 
+@pytest.mark.bulk
 async def test_broken_sources_harm_and_delay_no_other(tmp_path: Path) -> None:
     """Of 20 sources 5 are broken, each in its way: the others are exact, and polled as if these were not there.
 
@@ -126,6 +128,7 @@ async def test_broken_sources_harm_and_delay_no_other(tmp_path: Path) -> None:
             assert exporter.falls == []
 
 
+@pytest.mark.bulk
 async def test_a_changed_file_is_applied_while_rows_are_written(tmp_path: Path) -> None:
     """Sources come and go, rules change, by HTTP and by SIGHUP: at no scrape is a counter lower, and all is exact."""
     books = await written(tmp_path, ("one", "two", "three"), past(), in_flight=0)
@@ -148,6 +151,7 @@ async def test_a_changed_file_is_applied_while_rows_are_written(tmp_path: Path) 
 async def _write(books: Books, stop: asyncio.Event) -> None:
     while not stop.is_set():
         await books.traffic(1, in_flight=0)
+        await asyncio.sleep(0.02)
 
 
 def _change(exporter: Sources, paths: Mapping[str, Path]) -> None:

@@ -78,6 +78,7 @@ def test_every_service_is_hardened_limited_and_checked() -> None:
     assert set(compose()["services"]) == {"exporter", "platform", "prometheus", "alertmanager", "grafana"}
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(
     "path, value, breach",
     [

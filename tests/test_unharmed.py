@@ -108,6 +108,7 @@ def unnamed(path: Path) -> set[str]:
     return {file for file in left if not re.search(rf"^warning +{re.escape(file)}: left behind", done.stdout, re.M)}
 
 
+@pytest.mark.bulk
 async def test_the_platform_stops_and_nothing_of_ours_stays(folder: Path) -> None:
     """Neither -wal nor -shm, except where it stopped inside one of our reads: then `check` names both."""
     clean = 0
@@ -154,6 +155,7 @@ async def stopped(books: Books) -> None:
             pass
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("mode", ["wal", pytest.param("delete", marks=pytest.mark.slow)])
 async def test_restored_from_a_backup_the_platform_sees_exactly_that(folder: Path, mode: str) -> None:
     """An online backup copied over the file while the exporter runs on; which counts on, in real time."""
@@ -210,6 +212,7 @@ def owners(path: Path) -> set[int]:
     return found
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("mode", MODES)
 async def test_beside_an_exporter_of_another_user_the_platform_writes(folder: Path, mode: str) -> None:
     """Started and stopped again and again, in a folder where that user may write, too."""
@@ -244,6 +247,7 @@ async def test_opened_read_only_by_another_user_it_would_lock_the_platform_out(f
 # ── it writes as fast as it can ──────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("mode", MODES)
 async def test_under_hot_polling_a_writer_is_never_locked_out(folder: Path, mode: str) -> None:
     """Polled every few milliseconds it sees no "database is locked", and every row it commits is counted."""

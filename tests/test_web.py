@@ -242,6 +242,7 @@ async def test_a_swapped_publication_is_in_the_next_scrape() -> None:
                 assert len(re.findall(rb"(?m)^orchestration_handoffs_total\{", text)) == number
 
 
+@pytest.mark.bulk
 async def test_many_scrapers_at_once_all_get_it_whole() -> None:
     """The bytes are made once, and a hundred clients are sent all of them."""
     async with site(Poller(publication(5_000))) as running:
