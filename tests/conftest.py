@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -122,29 +122,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: turns[item.path])
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Keep what thousands of tests are made of out of the collections that their runs set off."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Measure in one worker which lines collecting runs, not in each; and keep thousands of tests out of the
+    collections that they set off.
+    """
+    worker = getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"]
+    gc.disable()
+    try:
+        with resting() if worker != "gw0" else nullcontext():
+            return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for.
-
-    In a worker two measure: pytest-cov starts one when it is loaded, and one with the worker's session. When the later
-    stops, the earlier goes on.
-    """
-    resting: list[coverage.Coverage] = []
-    if item.get_closest_marker("bulk"):
-        while (measuring := coverage.Coverage.current()) is not None:
-            measuring.stop()
-            resting.append(measuring)
-    try:
+    """Measure no coverage of a test marked `bulk`, nor of fixtures it is the first to ask for."""
+    with resting() if item.get_closest_marker("bulk") else nullcontext():
         return (yield)
+
+
+@contextmanager
+def resting() -> Iterator[None]:
+    """Let coverage rest. In a worker two measure: pytest-cov starts one when it is loaded, and one with the worker's
+    session; when the later stops, the earlier goes on.
+    """
+    rest: list[coverage.Coverage] = []
+    while (measuring := coverage.Coverage.current()) is not None:
+        measuring.stop()
+        rest.append(measuring)
+    try:
+        yield
     finally:
-        for measuring in reversed(resting):
+        for measuring in reversed(rest):
             measuring.start()
 
 

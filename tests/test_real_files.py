@@ -181,7 +181,6 @@ async def by_backup_api(backup: Path, path: Path) -> None:
 
 
 Restore = Callable[[Path, Path], Awaitable[None]]
-RESTORES = (by_rename, by_copying, by_backup_api)
 
 
 async def backed_up(scene: Scene, name: str = "backup.db") -> tuple[Path, int]:
@@ -193,7 +192,7 @@ async def backed_up(scene: Scene, name: str = "backup.db") -> tuple[Path, int]:
 
 
 @pytest.mark.parametrize("watching,sessions", [(True, 1), (False, 6)], ids=["watching-shorter", "stopped-longer"])
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize("restore", [by_rename, by_copying, pytest.param(by_backup_api, marks=pytest.mark.slow)])
 async def test_an_older_copy_that_grows_differently_adds_what_is_new(
     scene: Scene, restore: Restore, watching: bool, sessions: int
 ) -> None:
@@ -219,7 +218,7 @@ async def test_an_older_copy_that_grows_differently_adds_what_is_new(
     assert shown.total(UNCERTAIN) == 0
 
 
-@pytest.mark.parametrize("restore", RESTORES)
+@pytest.mark.parametrize("restore", [by_rename, by_copying, pytest.param(by_backup_api, marks=pytest.mark.slow)])
 async def test_a_copy_restored_twice_is_counted_once(scene: Scene, restore: Restore) -> None:
     """Back to the backup, on, back to what was there in between, on: each row once."""
     backup, top = await backed_up(scene)
@@ -246,7 +245,7 @@ async def test_a_copy_restored_twice_is_counted_once(scene: Scene, restore: Rest
     [(True, 3), (True, 1), (False, 8)],
     ids=["watching-same ids", "watching-fewer", "stopped-more"],
 )
-@pytest.mark.parametrize("replace", [by_rename, by_copying])
+@pytest.mark.parametrize("replace", [by_rename, pytest.param(by_copying, marks=pytest.mark.slow)])
 async def test_another_database_in_its_place_adds_all_its_rows(
     scene: Scene, tmp_path: Path, replace: Restore, watching: bool, sessions: int
 ) -> None:
