@@ -367,7 +367,7 @@ def test_the_sql_of_parts_of_days_equals_a_walk_through_the_hours(now: str, zone
 # ── the command ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", [pytest.param("UTC", marks=pytest.mark.slow), BERLIN])
 def test_ledger_and_budgets_equal_sql(database: Path, now: str, zone: str, tmp_path: Path) -> None:
     """All nine periods, the median, their times; what is spent and projected."""
     page = parse(once(database, now, config=configuration(tmp_path / "config.yml", zone)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,12 +172,20 @@ async def test_a_changed_metric_alone_is_scanned_anew(platform: Platform, storag
     assert looping.counting_since == SINCE + 100.0
 
 
+def by_kind(metrics: Iterable[Metric]) -> Iterator[Any]:
+    """As parameters: of metrics of one type, made of the same tables at the same moments, all but the first are left to
+    `make test-all`.
+    """
+    known = set()
+    for metric in metrics:
+        kind = (type(metric), *((feed.table.name, feed.at) for feed in metric.feeds))
+        marks = pytest.mark.slow if kind in known else ()
+        yield pytest.param(metric, marks=marks, id=metric.name.removeprefix("orchestration_"))
+        known.add(kind)
+
+
 @pytest.mark.bulk
-@pytest.mark.parametrize(
-    "metric",
-    [metric for metric in catalogue.SCHEMA.counted if metric.feeds],
-    ids=lambda metric: metric.name.removeprefix("orchestration_"),
-)
+@pytest.mark.parametrize("metric", list(by_kind(metric for metric in catalogue.SCHEMA.counted if metric.feeds)))
 async def test_each_metric_can_be_scanned_alone(platform: Platform, storage: Path, metric: Metric) -> None:
     """Of open and ended sessions, rows in flight and rejected ones it makes what a first scan makes of them."""
     traffic(platform)
