@@ -21,6 +21,7 @@ import pytest
 from exporter import cli, demo
 from exporter.catalogue import SCHEMA
 from exporter.spec import Counter, Histogram
+from tests.cases import later
 from tests.conftest import StartPrometheus
 from tests.demoruns import written_history
 from tests.history import history
@@ -160,27 +161,24 @@ def test_hand_offs_equal_sql_at_every_step(platform: Path, whole: Samples) -> No
 
 
 ALONE = (
-    "orchestration_handoffs_total",
     "orchestration_handoffs?_in_flight.*",
-    "orchestration_sessions_active|orchestration_active_session_.*_max",
     "orchestration_session_cost_usd|orchestration_sessions_started_total",
-    "orchestration_handoff_escalations_total",
     "orchestration_ledger_(net_)?(cost|savings).*",
+    "orchestration_exporter_(rows_read_total|data_last_event.*)",
+)
+"""A gauge of what is open, sessions, the ledger, what is the exporter's own."""
+OTHERS_ALONE = (
+    "orchestration_handoffs_total",
+    "orchestration_sessions_active|orchestration_active_session_.*_max",
+    "orchestration_handoff_escalations_total",
     "orchestration_model_info",
     "orchestration_exporter_rows_rejected_total",
-    "orchestration_exporter_(rows_read_total|data_last_event.*)",
     "orchestration_(tasks|activities)_total|orchestration_task_duration_seconds",
 )
 
 
-FIRST = (ALONE[1], ALONE[3], ALONE[5], ALONE[8])
-"""A gauge of what is open, sessions, the ledger, what is the exporter's own; `make test-all` has the others."""
-
-
 @pytest.mark.bulk
-@pytest.mark.parametrize(
-    "metric", [metric if metric in FIRST else pytest.param(metric, marks=pytest.mark.slow) for metric in ALONE]
-)
+@pytest.mark.parametrize("metric", [*ALONE, *later(*OTHERS_ALONE)])
 def test_a_metric_alone_is_what_it_is_among_all(metric: str, platform: Path, whole: Samples, tmp_path: Path) -> None:
     """Only the tables and declarations that it is made of are read and counted, and no number is another."""
     out = tmp_path / "out"

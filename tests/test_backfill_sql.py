@@ -23,6 +23,7 @@ from exporter import cli, demo
 from exporter.catalogue import SCHEMA
 from exporter.spec import Gauge
 from tests.againstsql import COUNTERS, HISTOGRAMS, PREFIX, REPOSITORY, Oracle, Series, seconds, show
+from tests.cases import later
 from tests.conftest import StartPrometheus
 from tests.demoruns import NOW_S, written_history
 from tests.realtools import Prometheus, Tools
@@ -48,7 +49,7 @@ class Past:
     said: Mapping[float, Values]
 
 
-@pytest.fixture(scope="module", params=["demo", pytest.param("sample", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["demo", *later("sample")])
 def past(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Past:
     """The platform's own month, and a day and a half of the demo, each at half an hour."""
     rng = random.Random(request.param)

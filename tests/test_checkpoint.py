@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.checkpoint import Checkpoint, CheckpointError, Loaded, StateDirectory
+from tests.cases import first
 
 REPOSITORY = Path(__file__).parents[1]
 OLDER = (b"older snapshot" * 1_000, b"older delta one" * 300, b"older delta two" * 300)
@@ -576,11 +577,8 @@ LATER = ("writes fail", "names cannot be changed")
 """What the others and "all at once" have, too; `make test-all` has each alone."""
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [pytest.param(faults, id=what, marks=pytest.mark.slow if what in LATER else ()) for what, faults in FAULTS.items()],
-)
-def test_every_acknowledged_record_survives_a_failing_disk(folder: Path, faults: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("what", first(FAULTS, rest=LATER))
+def test_every_acknowledged_record_survives_a_failing_disk(folder: Path, what: str) -> None:
     """Whichever call fails, it is a CheckpointError, nothing acknowledged is lost and nothing is there twice.
 
     The kernel's answers are strace's; the child does what the poller does, and reads everything back between.
@@ -626,7 +624,7 @@ def test_every_acknowledged_record_survives_a_failing_disk(folder: Path, faults:
         assert saved > 300, saved
         print(failed)
     """
-    injections = [argument for fault in faults for argument in ("-e", f"inject={fault}")]
+    injections = [argument for fault in FAULTS[what] for argument in ("-e", f"inject={fault}")]
     failed = run(script, folder, under=("strace", "-f", "-qq", "-o", os.devnull, *injections))
 
     assert int(failed) >= 10

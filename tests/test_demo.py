@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from exporter import demo
 from exporter.demo import Settings, hours
+from tests.cases import later
 from tests.demoruns import NOW_S, SECOND, TIMES, connect, contents, fast, lived, one, tables, written_history
 
 pytestmark = pytest.mark.bulk
@@ -59,9 +60,7 @@ def test_a_month_is_whole(month: sqlite3.Connection) -> None:
     assert month.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-@pytest.mark.parametrize(
-    "history", ["15m", "7h", *(pytest.param(days, marks=pytest.mark.slow) for days in ("9d", "40d"))]
-)
+@pytest.mark.parametrize("history", ["15m", "7h", *later("9d", "40d")])
 def test_history_does_not_depend_on_the_hour(tmp_path: Path, history: str) -> None:
     """One seed writes the same ids, values and order, whenever it is run; only the times differ."""
     chosen = Settings(seed=7, history_s=demo.parse_duration(history))

@@ -11,6 +11,7 @@ import pytest
 
 from exporter import demo
 from exporter.demo import Settings
+from tests.cases import later
 from tests.demoruns import NOW_S, SECOND, connect, contents, fast, lived, one, written_history
 
 SILENT = ("stale-data", "weekend-silence", "monday-silence")
@@ -24,10 +25,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 
 
 @pytest.mark.bulk
-@pytest.mark.parametrize(
-    "incident",
-    [None, *(pytest.param(name, marks=pytest.mark.slow) for name in demo.INCIDENTS if name not in SILENT)],
-)
+@pytest.mark.parametrize("incident", [None, *later(*(name for name in demo.INCIDENTS if name not in SILENT))])
 def test_live_rows_are_the_same_for_one_seed(tmp_path: Path, incident: str | None) -> None:
     """Two live runs of one seed, on two clocks, write the same; another seed does not."""
     chosen = fast(1_500, incident=incident, history_s=3_600)

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import first, later
 from tests.running import (
     MODES,
     Books,
@@ -315,7 +316,7 @@ async def test_a_state_directory_of_somebody_else_is_waited_for(books: Books, fo
         exporter.until_exact(books)
 
 
-@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.slow), "kill"])
+@pytest.mark.parametrize("end", ["kill", *later("stop")])
 async def test_a_state_directory_in_use_is_waited_for(books: Books, folder: Path, end: str) -> None:
     """A second exporter serves nothing until the first is gone; then it counts on from there."""
     first = Exporter(books.path, folder / "state", log=folder / "first.log")
@@ -441,9 +442,7 @@ ALIKE = ("an identity column", "autoincrement", "a rowid")
 
 
 @pytest.mark.bulk
-@pytest.mark.parametrize(
-    "lack", [pytest.param(lack, marks=pytest.mark.slow) if lack in ALIKE else lack for lack in LACKS]
-)
+@pytest.mark.parametrize("lack", first(LACKS, rest=ALIKE))
 async def test_a_database_that_lacks_something_is_up_and_exact_in_the_rest(
     books: Books, folder: Path, lack: str
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from exporter import demo
 from tests.againstsql import LEDGER, Family, Oracle, Series, differences, once, parse, seconds
+from tests.cases import later
 from tests.demoruns import connect
 
 pytestmark = pytest.mark.bulk
@@ -230,7 +231,7 @@ def of(oracle: Oracle, family: str, **labels: str) -> float:
 
 @pytest.fixture(
     scope="module",
-    params=[name if name in EDGES else pytest.param(name, marks=pytest.mark.slow) for name in CLOCKS],
+    params=[*EDGES, *later(*(name for name in CLOCKS if name not in EDGES))],
 )
 def now(request: pytest.FixtureRequest) -> str:
     """Each clock in turn."""
@@ -345,7 +346,7 @@ def projected(found: list[Line], now: float, zone: str, period: str) -> float:
     return total
 
 
-@pytest.mark.parametrize("zone", [BERLIN, pytest.param("UTC", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("zone", [BERLIN, *later("UTC")])
 def test_the_sql_of_parts_of_days_equals_a_walk_through_the_hours(now: str, zone: str, tmp_path: Path) -> None:
     """Costs to the same point of the periods before, and what the month is going to cost."""
     path = tmp_path / "orchestration.db"
@@ -367,7 +368,7 @@ def test_the_sql_of_parts_of_days_equals_a_walk_through_the_hours(now: str, zone
 # ── the command ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("zone", [pytest.param("UTC", marks=pytest.mark.slow), BERLIN])
+@pytest.mark.parametrize("zone", [BERLIN, *later("UTC")])
 def test_ledger_and_budgets_equal_sql(database: Path, now: str, zone: str, tmp_path: Path) -> None:
     """All nine periods, the median, their times; what is spent and projected."""
     page = parse(once(database, now, config=configuration(tmp_path / "config.yml", zone)))
@@ -386,10 +387,7 @@ MONTHS = [
     ("2025-10", "2025-11"),
     ("2026-03", "2026-04"),
     ("2026-10", "2026-11"),
-    *(
-        pytest.param(months, marks=pytest.mark.slow)
-        for months in pairwise(f"2026-{month:02}" for month in range(4, 11))
-    ),
+    *later(*pairwise(f"2026-{month:02}" for month in range(4, 11))),
 ]
 
 

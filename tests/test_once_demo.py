@@ -11,6 +11,7 @@ import pytest
 from exporter.demo import Settings
 from exporter.demo.settings import DAY_S
 from tests.againstsql import FAMILIES, LEDGER, Family, Oracle, differences, once, parse
+from tests.cases import later
 from tests.demoruns import NOW_S, written_history
 
 pytestmark = pytest.mark.bulk
@@ -21,7 +22,7 @@ FINAL = datetime.fromtimestamp(NOW_S + DAY_S, UTC).isoformat()
 
 # Days of history by the number of rows they make, rounded down.
 HISTORIES = {20_000: 8, 200_000: 94}
-ROWS = [20_000, pytest.param(200_000, marks=pytest.mark.slow)]
+ROWS = [20_000, *later(200_000)]
 
 
 @pytest.fixture(scope="module", params=ROWS)

@@ -28,6 +28,7 @@ from exporter.reference import render
 from exporter.rules import schema_of
 from exporter.source import SourceError
 from exporter.source.sqlite import SqliteSource
+from tests.cases import first
 from tests.running import DEADLINE_S, Clock, Exporter, Polling, Shown, literal, until
 from tests.sqlite_platform import PLATFORM, REPOSITORY, Child
 
@@ -625,9 +626,7 @@ LATER = ("a column", "a key", "a rowid", "the key")
 """Told by what tells the others."""
 
 
-@pytest.mark.parametrize(
-    "what", [pytest.param(what, marks=pytest.mark.slow) if what in LATER else what for what in MISFITS]
-)
+@pytest.mark.parametrize("what", first(MISFITS, rest=LATER))
 def test_check_and_once_tell_what_does_not_fit(what: str, tmp_path: Path) -> None:
     """One line names table, column and the line of the file; `check` fails, `once` prints the rest."""
     schema, reason = MISFITS[what]

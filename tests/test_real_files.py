@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from exporter.demo.schema import TABLES
+from tests.cases import later
 from tests.running import MODES, Books, Clock, Polling, Shown, assert_exact
 
 pytestmark = pytest.mark.bulk
@@ -84,7 +85,7 @@ class Scene:
         await self.polling.until(lambda: self.polling.poller.ready, "ready")
 
 
-@pytest.fixture(params=[MODES[0], *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])])
+@pytest.fixture(params=[MODES[0], *later(*MODES[1:])])
 async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
     """A platform with some rows, in each journal mode, and an exporter that has read them."""
     clock = Clock()
@@ -181,6 +182,7 @@ async def by_backup_api(backup: Path, path: Path) -> None:
 
 
 Restore = Callable[[Path, Path], Awaitable[None]]
+RESTORES = [by_rename, by_copying, *later(by_backup_api)]
 
 
 async def backed_up(scene: Scene, name: str = "backup.db") -> tuple[Path, int]:
@@ -192,7 +194,7 @@ async def backed_up(scene: Scene, name: str = "backup.db") -> tuple[Path, int]:
 
 
 @pytest.mark.parametrize("watching,sessions", [(True, 1), (False, 6)], ids=["watching-shorter", "stopped-longer"])
-@pytest.mark.parametrize("restore", [by_rename, by_copying, pytest.param(by_backup_api, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("restore", RESTORES)
 async def test_an_older_copy_that_grows_differently_adds_what_is_new(
     scene: Scene, restore: Restore, watching: bool, sessions: int
 ) -> None:
@@ -218,7 +220,7 @@ async def test_an_older_copy_that_grows_differently_adds_what_is_new(
     assert shown.total(UNCERTAIN) == 0
 
 
-@pytest.mark.parametrize("restore", [by_rename, by_copying, pytest.param(by_backup_api, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("restore", RESTORES)
 async def test_a_copy_restored_twice_is_counted_once(scene: Scene, restore: Restore) -> None:
     """Back to the backup, on, back to what was there in between, on: each row once."""
     backup, top = await backed_up(scene)
@@ -245,7 +247,7 @@ async def test_a_copy_restored_twice_is_counted_once(scene: Scene, restore: Rest
     [(True, 3), (True, 1), (False, 8)],
     ids=["watching-same ids", "watching-fewer", "stopped-more"],
 )
-@pytest.mark.parametrize("replace", [by_rename, pytest.param(by_copying, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("replace", [by_rename, *later(by_copying)])
 async def test_another_database_in_its_place_adds_all_its_rows(
     scene: Scene, tmp_path: Path, replace: Restore, watching: bool, sessions: int
 ) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from exporter.source.sqlite import inspect
+from tests.cases import later
 from tests.running import MODES, Books, Clock, Exporter, Polling, another_user, until
 from tests.sqlite_platform import REPOSITORY, Child, names, running
 
@@ -156,7 +157,7 @@ async def stopped(books: Books) -> None:
 
 
 @pytest.mark.bulk
-@pytest.mark.parametrize("mode", ["wal", pytest.param("delete", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["wal", *later("delete")])
 async def test_restored_from_a_backup_the_platform_sees_exactly_that(folder: Path, mode: str) -> None:
     """An online backup copied over the file while the exporter runs on; which counts on, in real time."""
     books, backup = platform(folder, mode), folder / "backup.db"
