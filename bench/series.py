@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import cycle, product
 
 from exporter.catalogue import SCHEMA
+from exporter.series import Buckets, Labels, Series
 from exporter.spec import Counter, Histogram, Metric
-from exporter.state import Buckets, Labels, Series, State
+from exporter.state import State
 
 _VALUES = 100
 """Values of an open label, as many as the exporter admits."""

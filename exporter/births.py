@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from exporter.state import Series
+from exporter.series import Series
 
 _SCRAPES = 2
 _SCRAPES_PER_HOLD = 3

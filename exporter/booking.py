@@ -9,8 +9,9 @@ from operator import add
 from exporter.budgets import Budget
 from exporter.ledger import KEPT_HOURS_DAYS, Account, Ledger
 from exporter.localtime import Calendar, Place, day_of, place
+from exporter.series import Labels
 from exporter.spec import Counter
-from exporter.state import Labels, State
+from exporter.state import State
 
 
 @dataclass(slots=True)

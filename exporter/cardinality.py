@@ -9,9 +9,9 @@ from exporter.config import Settings, SourceSettings
 from exporter.gauges import Health
 from exporter.once import FullRead, read_all
 from exporter.publisher import Publisher
+from exporter.series import Buckets
 from exporter.source import Source
 from exporter.spec import OTHER, Histogram, Metric, Schema
-from exporter.state import Buckets
 
 
 @dataclass(frozen=True, slots=True)

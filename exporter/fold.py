@@ -14,6 +14,7 @@ from exporter.booking import Bookkeeper
 from exporter.groups import PROJECT, Counted, FeedPlan, Group, Naming, Partition, partitions
 from exporter.labels import Candidates, holds
 from exporter.localtime import Place
+from exporter.series import Buckets, Labels
 from exporter.spec import (
     Counter,
     Feed,
@@ -29,7 +30,7 @@ from exporter.spec import (
     Text,
     stored_in,
 )
-from exporter.state import Buckets, Labels, Row, State
+from exporter.state import Row, State
 from exporter.values import label_text, numbers
 
 _EXEMPLAR_ROOM = 128 - len("session_id")

@@ -10,8 +10,9 @@ from exporter.context import Rules
 from exporter.labels import row_labels
 from exporter.ledger import READ, Sums
 from exporter.models import POOL
+from exporter.series import Labels
 from exporter.spec import OTHER, UNKNOWN, Current, Flag, Gauge, Label, Metric, Number, Schema, Table
-from exporter.state import Flight, Labels, Row, State
+from exporter.state import Flight, Row, State
 from exporter.values import label_text, numbers, parse_time
 
 Readings = dict[str, dict[Labels, float]]

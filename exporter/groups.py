@@ -14,8 +14,9 @@ from itertools import product
 
 from exporter.labels import Candidates, folded, holds, row_labels
 from exporter.models import Models
+from exporter.series import Buckets, Cell, Labels, Series
 from exporter.spec import Const, Counter, Feed, Histogram, Label, Ledger, Metric, Project
-from exporter.state import Buckets, Cell, Labels, Series, State
+from exporter.state import State
 
 PROJECT = ""
 """Stands for the project among the key columns, which no column's name can be."""

@@ -13,9 +13,10 @@ from exporter.budgets import Standing, standing
 from exporter.context import Rules
 from exporter.exposition import Distribution, Exemplar, Exposition, Publication, Value
 from exporter.gauges import Health, Readings
+from exporter.series import Buckets, Labels, Series
 from exporter.spec import Counter, Gauge, Schema
 from exporter.spending import lines, spending
-from exporter.state import Buckets, Labels, Series, State
+from exporter.state import State
 from exporter.view import BudgetLine, Spending
 
 _MINUTE_S = 60.0

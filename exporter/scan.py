@@ -18,10 +18,11 @@ from exporter.fold import Columns
 from exporter.labels import Candidates, folded
 from exporter.ledger import Account, Ledger
 from exporter.memory import EVERY
+from exporter.series import Buckets, Cell, Labels
 from exporter.sessionbook import SessionBook
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Label, Metric, Schema, Table
-from exporter.state import Buckets, Cell, Flight, Labels, Row, State
+from exporter.state import Flight, Row, State
 
 
 class Scan:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 from exporter.ledger import Ledger
 from exporter.memory import Digests, Memory, dump_rows, load_rows
+from exporter.series import Buckets, Cell, Labels, Series, dump_series
 from exporter.sessions import Sessions
 from exporter.spec import OTHER, UNKNOWN, Counter, Histogram, Metric, Table
 
-Labels = tuple[str, ...]
 Row = tuple[object, ...]
 Item = TypeVar("Item")
 FORMAT = 3
@@ -30,48 +30,6 @@ _PART = 5_000
 
 class StateError(Exception):
     """A written state that cannot be taken up: says which part and why."""
-
-
-@dataclass(slots=True, eq=False)
-class Cell:
-    """One series of a counter: a total that never falls. ``released`` once its value may be shown (births)."""
-
-    metric: str
-    labels: Labels
-    released: bool = True
-    value: float = 0.0
-    rows: int = 0
-    """Rows counted during a first scan, for what is folded when it ends; not kept."""
-
-    def dump(self) -> object:
-        return self.value
-
-    def load(self, written: Any) -> None:
-        self.value = written
-
-
-@dataclass(slots=True, eq=False)
-class Buckets:
-    """One series of a histogram: observations by bucket, not cumulated, the last one above all bounds."""
-
-    metric: str
-    labels: Labels
-    released: bool
-    counts: list[int]
-    sum: float = 0.0
-    exemplars: list[tuple[float, float, str] | None] = field(default_factory=list)
-    """Per bucket the newest one's event time, value and session id."""
-
-    def dump(self) -> object:
-        return [self.counts, self.sum, self.exemplars]
-
-    def load(self, written: Any) -> None:
-        counts, self.sum, exemplars = written
-        self.counts[:] = counts
-        self.exemplars[:] = [None if found is None else tuple(found) for found in exemplars]
-
-
-Series = Cell | Buckets
 
 
 @dataclass(slots=True)
@@ -252,7 +210,7 @@ class State:
             "memory": {name: table.memory.dump() for name, table in self.tables.items()},
         }
         series = (found for of_metric in self.series.values() for found in of_metric.values())
-        yield from ({"series": [_dump_series(found) for found in some]} for some in _in_parts(series))
+        yield from ({"series": [dump_series(found) for found in some]} for some in _in_parts(series))
         yield from ({"flights": some} for some in _in_parts(flights))
         for slots in _in_parts(self.sessions.slots()):
             yield {"sessions": {str(self.sessions.id[slot]): self.sessions.dump(slot) for slot in slots}}
@@ -267,7 +225,7 @@ class State:
         record = {
             "meta": meta,
             "read": [[name, *dump_rows(ids, rows), sparse] for name, ids, rows, sparse in self._memories],
-            "series": [_dump_series(found) for found in self.changed_series],
+            "series": [dump_series(found) for found in self.changed_series],
             "removed": [[metric, list(labels)] for metric, labels in self.removed_series],
             "flights": [[name, id_, self._dump_flight(name, id_)] for name, id_ in self.changed_flights],
             "sessions": {str(id_): self._dump_session(id_) for id_ in self.changed_sessions},
@@ -425,10 +383,6 @@ def _shape(table: Table) -> list[list[Any]]:
     """What rows of the table are known, timed and final by, and the columns they are read with."""
     known_by = [table.cursor, table.time, table.final_when, *table.identity]
     return [known_by, [column.name for column in table.columns]]
-
-
-def _dump_series(found: Series) -> list[object]:
-    return [found.metric, list(found.labels), found.released, found.dump()]
 
 
 def _dump_flight(flight: Flight) -> list[object]:

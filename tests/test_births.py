@@ -15,8 +15,8 @@ from exporter.catalogue import handoffs
 from exporter.checkpoint import Checkpoint, CheckpointError
 from exporter.exposition import Format
 from exporter.publisher import Publisher
+from exporter.series import Cell, Series
 from exporter.source import SourceError
-from exporter.state import Cell, Series
 from tests.model import HANDOFFS as HANDOFF_EVENTS
 from tests.model import Exporter, Platform, profile, settings, small
 from tests.processes import OF_ROWS, Looping

@@ -36,7 +36,7 @@ def within(*names: str) -> tuple[str, ...]:
 
 EDGES = within("config", "checkpoint", "poller", "fleet", "tenants", "web", "demo", "__main__")
 CORE = within(
-    *("catalogue", "state", "exposition", "gzipped", "promql", "reference"),
+    *("catalogue", "state", "series", "exposition", "gzipped", "promql", "reference"),
     *("fold", "groups", "labels", "values", "memory", "sessions", "sessionbook", "advance", "scan", "context"),
     *("escalations", "models", "localtime", "ledger", "ledgerpage", "budgets", "booking", "gauges", "shown", "view"),
 )

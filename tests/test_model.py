@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.catalogue import SCHEMA
-from exporter.state import Buckets, State
+from exporter.series import Buckets
+from exporter.state import State
 from tests.model import (
     EPOCH,
     EVENTS,

@@ -14,9 +14,10 @@ from exporter.context import Rules
 from exporter.exposition import Format
 from exporter.gauges import Health
 from exporter.publisher import Publisher, be_born, shown_value
+from exporter.series import Buckets, Cell
 from exporter.sessions import SessionRow
 from exporter.spec import Histogram, Metric
-from exporter.state import Buckets, Cell, Flight, State
+from exporter.state import Flight, State
 from tests.running import Shown
 
 UP = Health(up=True, last_success=100.0, lag_rows=0)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exporter.exposition import Distribution, Format, Layout, headers
 from exporter.gauges import Readings
+from exporter.series import Buckets, Labels, Series
 from exporter.spec import Gauge, Metric
-from exporter.state import Buckets, Labels, Series
 
 _CHUNK = 256
 """Lines joined at once, some 30 kB: larger texts come from the kernel anew each time, at eight times the cost."""

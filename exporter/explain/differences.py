@@ -9,9 +9,9 @@ from exporter.explain.numbers import Wanted
 from exporter.explain.rows import is_read
 from exporter.explain.sql import Facts, Query, conjunction, name_of, untimely
 from exporter.explain.zones import add_zone
+from exporter.series import Buckets
 from exporter.source import Snapshot
 from exporter.spec import Counter, Gauge, Ledger, Metric, Table
-from exporter.state import Buckets
 
 _SESSIONS = ("sessions", "session_subagents_max", "session_cost_max")
 _OF_LEDGER = ("ledger", "ledger_median", "budget_spent", "budget_projected")

@@ -11,8 +11,9 @@ from exporter.config import ConfigError
 from exporter.explain.selector import Selector, SelectorError, parse
 from exporter.explain.sql import Facts
 from exporter.options import NOTHING, OperationError, did_you_mean
+from exporter.series import Buckets, Labels, Series
 from exporter.spec import Counter, Gauge, Histogram, Metric, Schema
-from exporter.state import Buckets, Labels, Series, State
+from exporter.state import State
 from exporter.telemetry import DECLARATIONS
 
 ARGUMENT = "METRIC"
