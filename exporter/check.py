@@ -15,8 +15,9 @@ from typing import Literal
 
 from exporter.config import Settings, SourceSettings
 from exporter.indexes import may_write, missing_indexes
+from exporter.layout import none_of, unusable
 from exporter.memory import COMPARED, NEWEST
-from exporter.reader import NEWEST_ROWS, ROWS, none_of, unusable
+from exporter.reader import NEWEST_ROWS, ROWS
 from exporter.reference import tables_of
 from exporter.rules import schema_of, zone_of
 from exporter.source import Row, Snapshot, Source, SourceError, TableInfo, queries

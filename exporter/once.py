@@ -11,8 +11,9 @@ from exporter.config import Settings, SourceSettings
 from exporter.context import Rules
 from exporter.exposition import Publication
 from exporter.gauges import Health
+from exporter.layout import Layout
 from exporter.publisher import Publisher, be_born
-from exporter.reader import Layout, Reader
+from exporter.reader import Reader
 from exporter.rules import rules_of, schema_of
 from exporter.source import Source
 from exporter.spec import Schema

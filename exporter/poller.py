@@ -21,8 +21,9 @@ from exporter.config import Settings, SourceSettings
 from exporter.exposition import Publication
 from exporter.gauges import Health
 from exporter.labels import pools_of_only
+from exporter.layout import Layout
 from exporter.publisher import Publisher, be_born, forget_removed
-from exporter.reader import Layout, Look, Reader, Suspicion
+from exporter.reader import Look, Reader, Suspicion
 from exporter.rules import check_zone, fingerprint, rules_of, schema_of
 from exporter.source import Look as Token
 from exporter.source import Source, SourceDiscarded, SourceError

@@ -65,7 +65,7 @@ RULES = (
     Rule(within("state", "gauges"), within("exposition"), "what is told does not depend on how it is told"),
     Rule(within("exposition"), within("catalogue"), "tables are arguments"),
     Rule(within("source"), (*EDGES, *within("reader", "state", "exposition")), "rows come from below"),
-    Rule(within("reader"), (*EDGES, *within("exposition")), "source, then reader, then poller"),
+    Rule(within("reader", "layout"), (*EDGES, *within("exposition")), "source, then reader, then poller"),
     Rule(
         within("checkpoint", "generation"),
         within("source", "reader", "exposition", "poller", "web", "demo"),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.context import Context
-from exporter.reader import ROWS, Layout
+from exporter.layout import Layout
+from exporter.reader import ROWS
 from exporter.source import Source, queries
 from exporter.spec import Table
 from exporter.state import Row

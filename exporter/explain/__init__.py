@@ -24,9 +24,10 @@ from exporter.explain.rows import plain_times
 from exporter.explain.sql import Facts, Query, has
 from exporter.explain.zones import add_zone
 from exporter.gauges import admit_current
+from exporter.layout import unusable
 from exporter.once import read_all
 from exporter.options import did_you_mean
-from exporter.reader import NEWEST_ROWS, unusable
+from exporter.reader import NEWEST_ROWS
 from exporter.rules import fingerprint, rules_of, schema_of
 from exporter.source import Row, Snapshot, Source, queries
 from exporter.source.again import reading
