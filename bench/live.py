@@ -115,7 +115,7 @@ def _memory_figure(scale: Scale, running: Running, memory: list[float], took_s: 
     what = f"{scale.many_rows:,} rows in {scale.many_sessions:,} sessions read, {len(running.samples()):,} samples"
     after = f"{memory[0]:.1f} MB after the first scan and a scrape in each form, {memory[1]:.1f} after the polls"
     peak = f"at most {memory_mb(running.pid, 'VmHWM'):.1f}; ready after {took_s:.0f} s"
-    return Figure("live", f"resident memory, {what}", max(memory), 160.0, unit="MB", detail=f"{after}, {peak}")
+    return Figure("live", f"resident memory, {what}", max(memory), 90.0, unit="MB", detail=f"{after}, {peak}")
 
 
 # ── idle ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -147,9 +147,10 @@ def wait(condition: Callable[[], bool], log: Path, pid: int) -> None:
     Raises:
         RuntimeError: the process ended, or it took too long; with what it logged.
     """
-    until = time.monotonic() + _READY_S
+    began = time.monotonic()
     while not condition():
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if ended or time.monotonic() > until:
+        waited_s = time.monotonic() - began
+        if ended or waited_s > _READY_S:
             raise RuntimeError(f"{log}: the process {'ended' if ended else 'is not ready'}:\n{log.read_text()[-2000:]}")
-        time.sleep(0.02)
+        time.sleep(min(1.0, 0.02 + waited_s / 20))  # who waits for minutes asks once a second, as health checks do

@@ -24,6 +24,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from exporter.generation import Generation, opened, sync, write
+from exporter.spill import Spill
 
 _KEPT_GENERATIONS = 2
 _COMPACT_BYTES = 1 << 20
@@ -93,6 +94,10 @@ class StateDirectory:
     def checkpoint(self, source: str) -> Checkpoint:
         """Return the checkpoint of the source of that name, not loaded yet."""
         return Checkpoint(self, source)
+
+    def spill(self) -> Spill:
+        """Return a place for what of a source need not be in memory; it lasts as long as somebody has it."""
+        return Spill(self.path)
 
     def _take(self, lock: int) -> None:
         try:

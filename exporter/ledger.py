@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from exporter.ledgerpage import WIDTH, Packed, Page, renumbered
+from exporter.ledgerpage import WIDTH, Packed, Page, PutAside, kept, renumbered
 from exporter.localtime import WHOLE, Place, Span, day_of, first_hours, hour_of, place, whole_days
 
 KEPT_DAYS = 400
 KEPT_HOURS_DAYS = 62
-_OPEN_PAGES = 64
-"""So many are booked on before those that were are packed away: two days and their hours [with 256, a platform of 84
-projects and 20 models held 6 MB of them after ten days]."""
+_OPEN_PAGES = 16
+"""So many are booked on before those that were are packed away: a day, and more of its hours than a hand-off may take
+[with 64, a platform of 84 projects and 20 models had 10 MB of them in a scan of a year]."""
 _KEPT_RUNS = 64
-_NOTHING = Page().pack()
+_NOTHING = Page().pack(kept)
 HANDOFF = "handoff"
 MEDIAN_DAYS = 7
 
@@ -39,11 +39,12 @@ class Ledger:
     """The books of one source. What was booked is noted in ``changed`` until ``delta`` writes it down.
 
     Pages are packed away but for those booked on at last [as objects of their own, the entries of a platform of 84
-    projects and 20 models fill 400 MB, as open pages 54, packed 17]. ``noted`` is False where nothing will be written
-    down, nor read before another ledger takes it over.
+    projects and 20 models fill 400 MB, as open pages 54, packed 17], and put aside by ``put_aside``. ``noted`` is False
+    where nothing will be written down, nor read before another ledger takes it over.
     """
 
-    def __init__(self, *, noted: bool = True) -> None:
+    def __init__(self, *, noted: bool = True, put_aside: PutAside = kept) -> None:
+        self.put_aside = put_aside
         self.zone = ""
         """The time zone whose days these are; empty while nothing was booked."""
         self.changed: set[tuple[Place, Account]] = set()
@@ -116,7 +117,7 @@ class Ledger:
     def _leave(self) -> None:
         """Pack the pages away that are open."""
         for at, (page, _) in self._open.items():
-            self._pages[at] = page.pack()
+            self._pages[at] = page.pack(self.put_aside)
         self._open.clear()
 
     def _note(self, at: Place, accounts: Sequence[Account]) -> None:
@@ -173,7 +174,8 @@ class Ledger:
         as_they_are = numbers == list(range(len(numbers)))
         for at, page in other._pages.items():
             if after is None or day_of(at) > after:
-                self._pages[at] = (page if as_they_are else renumbered(page.open(), numbers)).pack()
+                taken = page if as_they_are else renumbered(page.open(), numbers)
+                self._pages[at] = taken.pack(self.put_aside)
         self._moved()
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -275,8 +277,8 @@ class Ledger:
             yield {"accounts": self._accounts[first : first + most]}
         pages: list[list[Any]] = []
         entries = 0
-        for at, kept in self._pages.items():
-            page = kept.open()
+        for at, found in self._pages.items():
+            page = found.open()
             pages.append([at, _text(page.accounts), _text(page.amounts)])
             entries += len(page)
             if entries >= most:
@@ -308,7 +310,7 @@ class Ledger:
                 raise ValueError(f"{len(page.amounts)} amounts for {len(page.accounts)} accounts: not {WIDTH} each")
             if page.accounts and max(page.accounts) >= len(self._accounts):
                 raise ValueError(f"account {max(page.accounts)} of the ledger, which has {len(self._accounts)}")
-            self._pages[at] = page.pack()
+            self._pages[at] = page.pack(self.put_aside)
         self._moved()
 
     def apply(self, written: Iterable[Sequence[Any]]) -> None:

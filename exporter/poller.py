@@ -81,7 +81,8 @@ class Poller:
         self._last_success: float | None = None
         self._lag: int | None = None
         self._layout: Layout | None = None
-        self.state = State(self.schema.tables)
+        self._spill = directory.spill()
+        self.state = self._empty()
         self.engine: Engine
         self.reader: Reader
         self._token: Token | None = None
@@ -93,6 +94,10 @@ class Poller:
         self._suspension = Suspension(wall, monotonic)
         self._needs_snapshot = True
         self._warned_of_hold = self._rebuilt = False
+
+    def _empty(self) -> State:
+        """A state of nothing; what of it need not be in memory is put beside the checkpoint."""
+        return State(self.schema.tables, put_aside=self._spill.put)
 
     def _take(self, state: State) -> None:
         """Go on with this state; the first time once what was saved is loaded."""
@@ -217,13 +222,13 @@ class Poller:
         loaded = checkpoint.load()
         for path in loaded.set_aside:
             self._log.error("checkpoint file is damaged and was set aside", file=str(path))
-        state = State(self.schema.tables)
+        state = self._empty()
         if loaded.records:
             try:
                 state.load(loaded.records, {metric.name: metric for metric in self.schema.metrics})
             except StateError as exc:
                 self._log.error("checkpoint cannot be used; counting anew from the tables", error=str(exc))
-                state = State(self.schema.tables)
+                state = self._empty()
             else:
                 forget_removed(state, self.schema, self.fingerprints)
                 rebuild, self._rebuilt = not self._rebuilt and self.settings.storage.rebuild_ledger, True
@@ -359,7 +364,7 @@ class Poller:
             await self.reader.scan(unscanned, first=first)
         except SourceError:
             if first:
-                fresh = State(self.schema.tables)
+                fresh = self._empty()
                 fresh.counting_since = None
                 self._take(fresh)
             else:
@@ -390,11 +395,7 @@ class Poller:
     def _save(self) -> None:
         """Save what changed, then let it be shown. What cannot be saved is not shown."""
         now = self.wall()
-        if self.state.counting_since is None:
-            self.state.counting_since = now
-        if self.state.first_publish is None:
-            self.state.first_publish = now
-        self.state.published.update(self.state.fingerprints)
+        self.state.publish(now)
         self.publisher.note(self.state)
         try:
             self._write()

@@ -333,22 +333,26 @@ class Reader:
     async def _scan_table(self, scan: Scan, table: Table, upto: int) -> None:
         cursor: int | None = None
         dense_from = await self._dense_from(table) if table.name in scan.fresh else None
-        read = 0
-        while True:
-            async with self.source.snapshot() as snapshot:
-                present = await self._columns(snapshot, table)
-                if present is None:
-                    return
-                sql = queries.above(table, present, cursor=cursor, upto=True)
-                values = {"limit": ROWS, "cursor": cursor, "upto": upto}
-                used = {name: value for name, value in values.items() if f":{name}" in sql}
-                rows = await snapshot.fetch(sql, used, label=table.label)
-            scan.take(table, rows, self.clock(), dense_from=dense_from)
-            read += len(rows)
+        read, some = 0, ROWS
+        while some == ROWS:
+            some, cursor = await self._scan_some(scan, table, cursor, upto, dense_from)
+            read += some
             self.progress(f"{table.name}: {read} rows read")
-            if len(rows) < ROWS:
-                return
-            cursor = rows[-1][0]  # type: ignore[assignment]
+
+    async def _scan_some(
+        self, scan: Scan, table: Table, cursor: int | None, upto: int, dense_from: int | None
+    ) -> tuple[int, int | None]:
+        """Take in the next rows; how many, and the last one's id. They are gone when the next are asked for."""
+        async with self.source.snapshot() as snapshot:
+            present = await self._columns(snapshot, table)
+            if present is None:
+                return 0, cursor
+            sql = queries.above(table, present, cursor=cursor, upto=True)
+            values = {"limit": ROWS, "cursor": cursor, "upto": upto}
+            used = {name: value for name, value in values.items() if f":{name}" in sql}
+            rows = await snapshot.fetch(sql, used, label=table.label)
+        scan.take(table, rows, self.clock(), dense_from=dense_from)
+        return len(rows), rows[-1][0] if rows else cursor  # type: ignore[return-value]
 
     async def _columns(self, snapshot: Snapshot, table: Table) -> frozenset[str] | None:
         """The table's columns; None where it is left out."""

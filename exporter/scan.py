@@ -44,7 +44,7 @@ class Scan:
         self.fresh = frozenset(table.name for table in schema.tables) if first else frozenset(fresh)
         """The tables of which every row is new."""
         self.candidates = Candidates()
-        self.ledger = Ledger(noted=False)
+        self.ledger = Ledger(noted=False, put_aside=self.state.ledger.put_aside)
         counted = () if first else {table.name for table in (*schema.tables, *schema.virtual)} - self.fresh
         self.context = Context(self.state, schema, rules, self.candidates, again=counted, ledger=self.ledger)
         self.book = SessionBook(self.context, Sessions(bulk=True))
@@ -264,8 +264,8 @@ class Scan:
         table = self.schema.sessions
         if table is None:
             return
-        bulk = self.book.sessions
-        slots = {bulk.id[slot]: slot for slot in bulk.slots()}
+        bulk, open_ = self.book.sessions, set(asked)
+        slots = {bulk.id[slot]: slot for slot in bulk.slots() if bulk.id[slot] in open_}
         of_state: dict[int, int] = {}
         for session in self.book.parse(table, rows, at):
             old = slots[session.id]
@@ -280,7 +280,7 @@ class Scan:
             del slots[session.id]
         for slot, task, links in self.escalations.remembered(of_state):
             self.state.sessions.chains.setdefault(slot, {})[task] = links
-        for id_ in set(slots).intersection(asked):
+        for id_ in slots:
             self.book.end(slots[id_], "lost")
         self.book.count_ends()
 

@@ -11,9 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from sys import intern
 from typing import Any, TypeVar
 
 from exporter.ledger import Ledger
+from exporter.ledgerpage import PutAside, kept
 from exporter.memory import Digests, Memory, dump_rows, load_rows
 from exporter.series import Buckets, Cell, Labels, Series, dump_series
 from exporter.sessions import Sessions
@@ -65,9 +67,19 @@ class TableState:
 
 
 class State:
-    """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down."""
+    """All of one source. What changes is noted in the ``changed_*`` sets until ``delta`` writes it down.
 
-    def __init__(self, tables: Sequence[Table], *, newest: int | None = None, every: int | None = None) -> None:
+    ``put_aside`` takes what of the ledger need not be in memory.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        *,
+        newest: int | None = None,
+        every: int | None = None,
+        put_aside: PutAside = kept,
+    ) -> None:
         given = {"newest": newest, "every": every}
         sizes = {name: size for name, size in given.items() if size is not None}
         self.tables = {table.name: TableState(Memory(len(table.identity), **sizes)) for table in tables}
@@ -86,7 +98,7 @@ class State:
         """Metrics that have been shown: a series of theirs that is new from now on is held at 0 first."""
         self.held: set[Series] = set()
         """Series that are shown as 0 until somebody has seen that 0."""
-        self.ledger = Ledger()
+        self.ledger = Ledger(put_aside=put_aside)
         self.vendors: dict[str, tuple[float, str]] = {}
         """Of each model the time of the newest row that names its vendor, and the vendor."""
         self.current: dict[str, Sequence[Row]] = {}
@@ -158,6 +170,14 @@ class State:
                 self.held.discard(found)
                 found.released = True
                 self.changed_series.add(found)
+
+    def publish(self, at: float) -> None:
+        """Its metrics are shown from Unix time ``at`` on; where counting began anew, it counts since then."""
+        if self.counting_since is None:
+            self.counting_since = at
+        if self.first_publish is None:
+            self.first_publish = at
+        self.published.update(self.fingerprints)
 
     def admit(self, pool: str, value: str, most: int) -> str:
         """``value`` where the vocabulary has it or room for it, else ``__other__``."""
@@ -302,7 +322,8 @@ class State:
             self.series.get(metric, {}).pop(tuple(labels), None)
         for metric, labels, released, value in content.get("series", ()):
             if metric in metrics and len(labels) == len(metrics[metric].labels):
-                found = self.cell(metrics[metric], tuple(labels))
+                # thousands of series have the same few texts: each is to be there once
+                found = self.cell(metrics[metric], tuple(map(intern, labels)))
                 found.released = released
                 found.load(value)
         for name, id_, written in content.get("flights", ()):

@@ -12,14 +12,16 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 from unittest.mock import patch
 
 import hypothesis
 import pytest
 
+from exporter import ledger as ledger_module
 from exporter import poller as poller_module
 from exporter import reader as reader_module
 from exporter import rules as rules_module
@@ -221,6 +223,14 @@ class Disk:
     def close(self) -> None:
         """Nothing is held."""
 
+    def spill(self) -> Self:
+        """The place for what need not be in memory."""
+        return self
+
+    def put(self, data: bytes) -> SimpleNamespace:
+        """Put something aside, to be read again."""
+        return SimpleNamespace(read=lambda: data)
+
 
 class _Silent:
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -357,15 +367,12 @@ def small(*, rows: int | None = None, newest: int | None = None, every: int | No
     with contextlib.ExitStack() as patches:
         patches.enter_context(patch.object(poller_module, "log", _Silent()))
         patches.enter_context(patch.object(poller_module, "_INLINE_ROWS", 10**9))
+        patches.enter_context(patch.object(ledger_module, "_OPEN_PAGES", 2))
         patches.enter_context(patch.object(poller_module, "fingerprint", fingerprint))
         if rows is not None:
             patches.enter_context(patch.object(reader_module, "ROWS", rows))
         if newest is not None and every is not None:
-
-            def state(tables: Any) -> State:
-                return State(tables, newest=newest, every=every)
-
-            patches.enter_context(patch.object(poller_module, "State", state))
+            patches.enter_context(patch.object(poller_module, "State", partial(State, newest=newest, every=every)))
             patches.enter_context(patch.object(reader_module, "NEWEST", newest))
             patches.enter_context(patch.object(scan_module, "EVERY", every))
         yield

@@ -490,6 +490,23 @@ def test_deltas_go_on_while_there_is_no_room_for_a_snapshot(tmp_path: Path) -> N
     run(IN_A_SMALL_DISK + script, tmp_path, under=NEW_MOUNTS)
 
 
+def test_what_a_full_disk_does_not_take_stays_in_memory(tmp_path: Path) -> None:
+    """What need not be there goes to the disk while it has room; what is on it can be read all the time."""
+    script = """
+    directory.acquire()
+    aside, data = directory.spill(), os.urandom(50_000)
+    before = aside.put(data)
+    fill(8192)
+    assert aside.put(data) is data
+    assert before.read() == data
+    (disk / "filler").unlink()
+    after = aside.put(data[::-1])
+    assert (before.read(), after.read()) == (data, data[::-1])
+    """
+
+    run(IN_A_SMALL_DISK + script, tmp_path, under=NEW_MOUNTS)
+
+
 def test_a_read_only_disk_is_waited_for(tmp_path: Path) -> None:
     """A folder on a read-only mount is refused, and taken, whole, when it can be written."""
     script = """

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -396,7 +397,7 @@ async def test_what_was_judged_by_time_is_named(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a restore, with a memory of few rows."""
-    monkeypatch.setattr("exporter.poller.State", lambda tables: State(tables, newest=64, every=64))
+    monkeypatch.setattr("exporter.poller.State", partial(State, newest=64, every=64))
     clock, backup = clock_at(NOW_S), tmp_path / "backup.db"
     shutil.copy(database, backup)
     go_on(database, clock, 1500)

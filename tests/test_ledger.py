@@ -17,8 +17,9 @@ from exporter.booking import Bookkeeper
 from exporter.budgets import Budget
 from exporter.catalogue import SCHEMA
 from exporter.ledger import KEPT_DAYS, KEPT_HOURS_DAYS, READ, Account, Ledger
-from exporter.ledgerpage import COLUMNS, Packed, Page
+from exporter.ledgerpage import COLUMNS, Packed, Page, PutAside, kept
 from exporter.localtime import Calendar, Span, place
+from exporter.spill import Spill
 from exporter.state import State
 
 TODAY = 740_000
@@ -232,18 +233,26 @@ def nothing_left_out(sums: dict[str, list[float]]) -> dict[str, list[float]]:
 
 @pytest.mark.bulk
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(ACTIONS, st.integers(0, 96).map(lambda n: n / 4), st.sampled_from([1, 2, 64]))
-def test_sums_are_those_of_naive_books_after_any_history(actions: list[Any], hours: float, open_pages: int) -> None:
+@given(
+    actions=ACTIONS,
+    hours=st.integers(0, 96).map(lambda n: n / 4),
+    open_pages=st.sampled_from([1, 2, 64]),
+    aside=st.booleans(),
+)
+def test_sums_are_those_of_naive_books_after_any_history(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[Any], hours: float, open_pages: int, *, aside: bool
+) -> None:
     """Bookings, reads in between, renames and days that pass; and a copy that goes by what was written is the same.
-    However few pages are open at a time, and the others packed away.
+    However few pages are open at a time, and the others packed away, in memory or in a file.
     """
+    put_aside = Spill(tmp_path_factory.getbasetemp(), slack_bytes=100).put if aside else kept
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("exporter.ledger._OPEN_PAGES", open_pages)
-        _compare(actions, hours)
+        _compare(actions, hours, put_aside)
 
 
-def _compare(actions: list[Any], hours: float) -> None:
-    ledger, naive, copy, today = Ledger(), Naive(), Ledger(), TODAY
+def _compare(actions: list[Any], hours: float, put_aside: PutAside) -> None:
+    ledger, naive, copy, today = Ledger(put_aside=put_aside), Naive(), Ledger(), TODAY
     for action in actions:
         match action:
             case "sums":
@@ -299,7 +308,7 @@ def test_a_page_is_the_same_to_the_bit_when_it_was_packed_away() -> None:
     """Whatever is booked on it, nothing included; and what a fresh page is booked on is on no other."""
     odd = [0.1 + 0.2, -0.0, 1e-308, 2.0**53 + 2, 5e-324, -1e6]
     for page in (Page(), Page(array("I", [7, 0, 2**32 - 1]), array("d", [*odd, *odd[::-1], *ONE]))):
-        packed = page.pack()
+        packed = page.pack(kept)
 
         opened = packed.open()
 
