@@ -1,7 +1,7 @@
 """A file for what would only fill memory: bytes are put into it, and read again when somebody asks for them.
 
-It has no name: it is gone when the process ends, however that ends. Nothing is in it that the checkpoint has not got,
-too.
+It has no name: it is gone when the process ends, however that ends. Nothing is in it that a start could not make again
+from the checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SLACK_BYTES = 8 << 20
 
 
 class SpillError(OperationError):
-    """The disk does not give back what it took. It cannot be made good here: the checkpoint has it, for a new start."""
+    """The disk does not give back what it took: the process is to end. A start makes it again from the checkpoint."""
 
 
 class Spill:

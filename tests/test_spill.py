@@ -10,6 +10,8 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +19,14 @@ from hypothesis import strategies as st
 
 from exporter import spill
 from exporter.catalogue import SCHEMA
+from exporter.catalogue.tables import HANDOFFS
 from exporter.checkpoint import StateDirectory
 from exporter.demo.schema import TABLES
 from exporter.localtime import WHOLE, hour_of
+from exporter.source.sqlite import SqliteSnapshot
 from exporter.spill import Spill, Spilled, SpillError
 from exporter.state import State
-from tests.running import DEADLINE_S, Exporter
+from tests.running import DEADLINE_S, Exporter, Polling
 
 SLACK = 1000
 
@@ -180,7 +184,7 @@ def broken(file: int, size: int, offset: int) -> bytes:
 
 # ── the exporter ─────────────────────────────────────────────────────────────────────────────────────────────
 
-HOURS = 60
+HOURS, AT_A_TIME = 60, 5
 HANDOFF = "INSERT INTO handoff_events (session_id, timestamp, target_model, cost, success) VALUES ('s', ?, 'm', ?, 1)"
 
 
@@ -188,17 +192,50 @@ def hours_ago(hours: int) -> str:
     return (datetime.now(UTC) - timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def platform_of_hours(path: Path) -> sqlite3.Connection:
+    """A platform with a hand-off in each of the last sixty hours, open."""
+    platform = sqlite3.connect(path)
+    platform.executescript(TABLES)
+    platform.execute("INSERT INTO orchestration_sessions (session_id, project_name) VALUES ('s', 'p')")
+    platform.executemany(HANDOFF, [(hours_ago(back), 0.25) for back in range(HOURS)])
+    platform.commit()
+    return platform
+
+
+class Rows(list[Any]):
+    """Rows of which one can tell whether anybody has them."""
+
+
+async def test_a_scan_lets_go_of_rows_before_it_asks_for_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it held at once would be held for good: Python gives little of it back."""
+    found: list[ref[Rows]] = []
+    held: list[int] = []
+    fetch = SqliteSnapshot.fetch
+
+    async def watched(self: SqliteSnapshot, sql: str, *args: Any, label: str = "") -> Any:
+        if label != HANDOFFS.label:
+            return await fetch(self, sql, *args, label=label)
+        held.append(sum(rows() is not None for rows in found))
+        rows = Rows(await fetch(self, sql, *args, label=label))
+        found.append(ref(rows))
+        return rows
+
+    monkeypatch.setattr(SqliteSnapshot, "fetch", watched)
+    monkeypatch.setattr("exporter.reader.ROWS", AT_A_TIME)
+    with closing(platform_of_hours(tmp_path / "platform.db")):
+        async with Polling(tmp_path / "platform.db", tmp_path / "state") as polling:
+            assert polling.shown.total("orchestration_handoffs_total") == HOURS
+
+    assert len(held) > HOURS / AT_A_TIME
+    assert held[: HOURS // AT_A_TIME] == [0] * (HOURS // AT_A_TIME)
+
+
 def test_books_put_aside_end_with_the_exporter_and_come_again_with_it(tmp_path: Path) -> None:
     """A platform of sixty hours: most of its books are in a file that has no name. When that breaks, the exporter says
     so and ends before it shows anything; the next one has what was saved, and counts on.
     """
     database, storage = tmp_path / "platform.db", tmp_path / "state"
-    with closing(sqlite3.connect(database)) as platform:
-        platform.executescript(TABLES)
-        platform.execute("INSERT INTO orchestration_sessions (session_id, project_name) VALUES ('s', 'p')")
-        platform.executemany(HANDOFF, [(hours_ago(back), 0.25) for back in range(HOURS)])
-        platform.commit()
-
+    with closing(platform_of_hours(database)) as platform:
         with Exporter(database, storage) as exporter:
             exporter.until_total("orchestration_handoffs_total", HOURS)
             (hidden,) = [link for link in files_of(exporter) if str(link.readlink()).endswith("(deleted)")]
