@@ -42,7 +42,11 @@ class Spill:
             self._file.close()
 
     def put(self, data: bytes) -> Spilled | bytes:
-        """Write the bytes into the file; they themselves where it does not take them: a full disk, a missing folder."""
+        """Write the bytes into the file; they themselves where it does not take them: a full disk, a missing folder.
+
+        Raises:
+            SpillError: the file was to be made anew, and what is in it cannot be read.
+        """
         try:
             if self._file is None or self._end >= self._renew_above:
                 self._file = self._renewed(self._file)

@@ -34,7 +34,7 @@ def within(*names: str) -> tuple[str, ...]:
     return tuple(f"exporter.{name}" for name in names)
 
 
-EDGES = within("config", "checkpoint", "poller", "fleet", "tenants", "web", "demo", "__main__")
+EDGES = within("config", "checkpoint", "spill", "poller", "fleet", "tenants", "web", "demo", "__main__")
 CORE = within(
     *("catalogue", "state", "series", "exposition", "gzipped", "promql", "reference"),
     *("fold", "groups", "labels", "values", "memory", "sessions", "sessionbook", "advance", "scan", "context"),
@@ -67,7 +67,7 @@ RULES = (
     Rule(within("source"), (*EDGES, *within("reader", "state", "exposition")), "rows come from below"),
     Rule(within("reader", "layout"), (*EDGES, *within("exposition")), "source, then reader, then poller"),
     Rule(
-        within("checkpoint", "generation"),
+        within("checkpoint", "generation", "spill"),
         within("source", "reader", "exposition", "poller", "web", "demo"),
         "state is kept",
     ),
