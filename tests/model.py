@@ -180,7 +180,7 @@ class MemorySource:
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         self.before_snapshot()
         connection, file = _Connection(self.platform.connection), SimpleNamespace(deadline=0.0, path="memory")
-        yield cast("Snapshot", _Snapshot(cast("Any", connection), cast("Any", file), query_timeout_s=1e9))
+        yield cast("Snapshot", _Snapshot(cast("Any", connection), cast("Any", file), {}, query_timeout_s=1e9))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from exporter import check as checking
 from exporter import yamlfile
@@ -673,11 +674,9 @@ def test_check_names_the_lines_of_all_where_nothing_fits(tmp_path: Path) -> None
     assert f"task_runs (no such table {first}), pool_sizes (no such table {second})" in checked.stdout
 
 
-async def test_the_rest_goes_on_and_a_table_that_comes_is_taken_up(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_rest_goes_on_and_a_table_that_comes_is_taken_up(tmp_path: Path) -> None:
     """Left out it is named on the page and, once, in the log; when it fits, its rows are counted from the first."""
-    with pipelines(tmp_path / "runs.db", TABLES.replace("payload", "load")) as made:
+    with pipelines(tmp_path / "runs.db", TABLES.replace("payload", "load")) as made, capture_logs() as logged:
         made.sql(REST)
         made.sql("INSERT INTO task_runs (run_id, started_at) VALUES ('a', '2026-11-21')")
         async with polling(tmp_path) as looping:
@@ -686,7 +685,7 @@ async def test_the_rest_goes_on_and_a_table_that_comes_is_taken_up(
             assert readings(looping.shown, SLOTS) == {"a": 4.0}
             assert looping.poller.status().up
             assert "task_runs: no column payload" in looping.poller.status().notes
-            assert capsys.readouterr().out.count("own table is left out") == 1
+            assert [line["event"] for line in logged].count("own table is left out") == 1
             assert looping.shown.by_labels(RUNS) == {}
 
             made.sql("ALTER TABLE task_runs RENAME COLUMN load TO payload")

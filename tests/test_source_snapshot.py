@@ -8,11 +8,14 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from exporter.source import ColumnInfo, Row, Source, SourceDiscarded, SourceError
-from exporter.source.sqlite import SqliteSource, inspect, journal_mode, quote
+from exporter.source import ColumnInfo, Row, Source, SourceDiscarded, SourceError, TableInfo
+from exporter.source.sqlite import SqliteSnapshot, SqliteSource, inspect, journal_mode, quote
 from exporter.source.sqlite_file import DatabaseFile
 from tests.sqlite_platform import (
     COUNTING,
@@ -413,6 +416,116 @@ async def test_stable_max_without_autoincrement_is_the_highest_id(path: Path) ->
         connection.commit()
     async with SqliteSource(path).snapshot() as snapshot:
         assert await snapshot.stable_max("a") == 7
+
+
+# --- what is known of tables ---
+
+CHANGES = (
+    "ALTER TABLE t ADD COLUMN x REAL",
+    "ALTER TABLE t RENAME COLUMN v TO w",
+    "ALTER TABLE t RENAME TO u",
+    "ALTER TABLE u RENAME TO T",
+    "DROP TABLE t",
+    "DROP TABLE u",
+    "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v)",
+    "CREATE TABLE T (id INTEGER PRIMARY KEY, v)",
+    "CREATE TABLE u (id INTEGER PRIMARY KEY, v) WITHOUT ROWID",
+    "CREATE VIEW t AS SELECT * FROM u",
+    "CREATE VIEW u AS SELECT 1 AS id",
+    "DROP VIEW t",
+    "DROP VIEW u",
+    "CREATE VIRTUAL TABLE u USING rtree(id, low, high)",
+    "CREATE INDEX i ON t (v)",
+    "VACUUM",
+)
+NAMES = ("t", "T", "u", "none")
+
+
+@pytest.mark.bulk
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.sampled_from(CHANGES), max_size=3), max_size=6))
+def test_what_is_known_of_tables_is_what_they_are(
+    tmp_path_factory: pytest.TempPathFactory, histories: list[list[str]]
+) -> None:
+    """However often they are changed in between, a source that has seen them before tells what a new one does."""
+    path = made(tmp_path_factory.mktemp("tables") / "orchestration.db", "delete")
+    source = SqliteSource(path)
+
+    for changes in ([], *histories):
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for change in changes:
+                with contextlib.suppress(sqlite3.OperationalError):  # there is no such table, or there is one
+                    connection.execute(change)
+
+        assert asyncio.run(infos(source)) == asyncio.run(infos(SqliteSource(path)))
+
+
+async def infos(source: Source) -> list[TableInfo | str | None]:
+    """What a snapshot says of the tables; of a view without its table, the error."""
+    found: list[TableInfo | str | None] = []
+    async with source.snapshot() as snapshot:
+        for name in NAMES:
+            try:
+                found.append(await snapshot.table(name))
+            except SourceError as exc:
+                found.append(str(exc))
+    return found
+
+
+async def test_what_is_known_is_not_asked_for_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One query for all of them; then two for the one that was changed."""
+    source = altered(path, "CREATE TABLE u (id INTEGER PRIMARY KEY)")
+    asked: list[str] = []
+    fetch = SqliteSnapshot.fetch
+
+    async def noted(self: SqliteSnapshot, sql: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(sql)
+        return await fetch(self, sql, *args, **kwargs)
+
+    monkeypatch.setattr(SqliteSnapshot, "fetch", noted)
+    counts = []
+    for change in ("", "", "ALTER TABLE u ADD COLUMN v"):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute(change)
+        asked.clear()
+        found = await infos(source)
+        counts.append(len(asked))
+
+    assert counts == [7, 1, 3]
+    assert isinstance(found[2], TableInfo)
+    assert [column.name for column in found[2].columns] == ["id", "v"]
+
+
+async def test_another_database_of_the_same_version_is_told(path: Path) -> None:
+    """Copied over the file: as many changes were made to its schema, by which SQLite knows one, but other ones."""
+    source = altered(path, "CREATE TABLE u (id INTEGER PRIMARY KEY, v)")
+    await infos(source)
+    other = altered(path.with_name("other.db"), "CREATE TABLE u (id INTEGER PRIMARY KEY, w)")
+    with contextlib.closing(sqlite3.connect(other.path)) as connection:
+        version = connection.execute("PRAGMA schema_version").fetchone()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA schema_version").fetchone() == version
+
+    shutil.copyfile(other.path, path)
+
+    assert await infos(source) == await infos(other)
+
+
+async def test_a_table_that_is_taken_for_what_it_was_would_be_noticed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison with a new source fails where what was found once is never looked at again."""
+
+    async def recall(self: SqliteSnapshot) -> None:
+        self._tables |= {name: known.info for name, known in self._known.items()}
+
+    monkeypatch.setattr(SqliteSnapshot, "_recall", recall)
+    source = altered(path)
+    await infos(source)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(CHANGES[0])
+
+    assert await infos(source) != await infos(SqliteSource(path))
 
 
 @pytest.mark.parametrize("mode", MODES)
