@@ -160,7 +160,7 @@ class SqliteSnapshot:
         return self._file.explained(exc, doing=f"{query}: ")
 
     async def _recall(self) -> None:
-        """Take over what is known of the tables that are as they were [to ask for each takes half of a look's time]."""
+        """Take over what is known of the tables that are as they were [asking for each is a third of a look]."""
         sql = f"{_CREATED} AND name COLLATE NOCASE IN (SELECT value FROM json_each(:names))"  # noqa: S608 - constant
         found = await self.fetch(sql, {"names": json.dumps(list(self._known))})
         created = {str(name).lower(): (str(name), str(create)) for name, _, create in found}
