@@ -137,9 +137,11 @@ async def count(source: Source) -> object:
         return (await snapshot.fetch("SELECT count(*) FROM t"))[0][0]
 
 
-def descriptors_of(path: Path) -> list[str]:
-    targets = []
-    for fd in Path("/proc/self/fd").iterdir():
+def descriptors_of(path: Path, *, pid: int | str = "self") -> list[Path]:
+    """The links to what a process has open there, or below it, those without a name included."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            targets.append(str(fd.readlink()))
-    return [target for target in targets if target.startswith(str(path))]
+            if str(link.readlink()).startswith(str(path)):
+                found.append(link)
+    return found

@@ -511,6 +511,29 @@ async def test_another_database_of_the_same_version_is_told(path: Path) -> None:
     assert await infos(source) == await infos(other)
 
 
+async def test_a_read_that_is_discarded_teaches_nothing(path: Path) -> None:
+    """A backup is copied over the file between the table's text and its columns: what was found may be of both."""
+    source = altered(path)
+    backup = altered(path.with_name("backup.db"), CHANGES[0])
+    fetch = SqliteSnapshot.fetch
+    asked: list[str] = []
+
+    async def meddled(self: SqliteSnapshot, sql: str, *args: Any, **kwargs: Any) -> Any:
+        found = await fetch(self, sql, *args, **kwargs)
+        asked.append(sql)
+        if len(asked) == 1:
+            shutil.copyfile(backup.path, path)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteSnapshot, "fetch", meddled)
+        with pytest.raises(SourceDiscarded):
+            await infos(source)
+
+    assert source._known == {}
+    assert await infos(source) == await infos(SqliteSource(path))
+
+
 async def test_a_table_that_is_taken_for_what_it_was_would_be_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,20 +27,14 @@ from exporter.source.sqlite import SqliteSnapshot
 from exporter.spill import Spill, Spilled, SpillError
 from exporter.state import State
 from tests.running import DEADLINE_S, Exporter, Polling
+from tests.sqlite_platform import descriptors_of
 
 SLACK = 1000
 
 
-def files_open(below: Path) -> list[int]:
-    """The lengths of the files that this process has open below a folder, those without a name included."""
-    found = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            if str(link.readlink()).startswith(str(below)):
-                found.append(link.stat().st_size)
-        except FileNotFoundError:
-            continue
-    return found
+def sizes(below: Path) -> list[int]:
+    """The lengths of the files that this process has open below a folder."""
+    return [link.stat().st_size for link in descriptors_of(below)]
 
 
 def put(pieces: Spill, data: bytes) -> Spilled:
@@ -53,18 +47,18 @@ def put(pieces: Spill, data: bytes) -> Spilled:
 def test_what_is_put_aside_comes_back_from_a_file_that_nobody_sees(tmp_path: Path) -> None:
     """Bytes of any length, none included; the file is made for the first, and closed when nobody needs it."""
     aside = Spill(tmp_path)
-    assert files_open(tmp_path) == []
+    assert sizes(tmp_path) == []
 
     pieces = [put(aside, data) for data in (b"one", b"", bytes(range(256)) * 1000)]
 
     assert [piece.read() for piece in pieces] == [b"one", b"", bytes(range(256)) * 1000]
-    assert files_open(tmp_path) == [256_003]
+    assert sizes(tmp_path) == [256_003]
     assert list(tmp_path.iterdir()) == []
     del aside
     assert pieces[0].read() == b"one", "a piece keeps its file"
     pieces.clear()
     gc.collect()
-    assert files_open(tmp_path) == []
+    assert sizes(tmp_path) == []
 
 
 @pytest.mark.bulk
@@ -85,7 +79,7 @@ def test_the_file_stays_small_however_often_things_are_put_aside(
 
         assert all(piece.read() == data for data, piece in wanted.values())
         longest = 2 * 400 * len(wanted) + SLACK + 400
-        assert sum(files_open(folder)) <= longest
+        assert sum(sizes(folder)) <= longest
 
 
 def test_a_file_that_is_never_made_anew_would_be_noticed(tmp_path: Path) -> None:
@@ -93,12 +87,12 @@ def test_a_file_that_is_never_made_anew_would_be_noticed(tmp_path: Path) -> None
     aside = Spill(tmp_path, slack_bytes=10 * SLACK)
     for _ in range(9):
         piece = put(aside, bytes(SLACK))
-    assert files_open(tmp_path) == [9 * SLACK]
+    assert sizes(tmp_path) == [9 * SLACK]
 
     for _ in range(9):
         piece = put(aside, bytes(SLACK))
 
-    assert files_open(tmp_path)[0] < 10 * SLACK
+    assert sizes(tmp_path)[0] < 10 * SLACK
     assert piece.read() == bytes(SLACK)
 
 
@@ -151,11 +145,11 @@ def test_a_new_file_that_a_full_disk_does_not_take_is_not_tried_at_each_turn(
 
     assert len(tries) == refused == 5
     assert kept.read() == b"kept"
-    assert len(files_open(tmp_path)) == 1
+    assert len(sizes(tmp_path)) == 1
     piece = put(aside, bytes(2 * SLACK))
     assert put(aside, b"new").read() == b"new"
     assert (kept.read(), piece.read()) == (b"kept", bytes(2 * SLACK))
-    assert files_open(tmp_path)[0] < 3 * SLACK, "it was made anew"
+    assert sizes(tmp_path)[0] < 3 * SLACK, "it was made anew"
 
 
 @pytest.mark.parametrize("how", ["shortened", "unreadable"])
@@ -174,7 +168,7 @@ def test_what_the_disk_does_not_give_back_is_an_error(
     for ask in (piece.read, lambda: aside.put(b"the next file")):
         with pytest.raises(SpillError, match=rf"^{tmp_path}: a file without a name cannot be read again: .*; look"):
             ask()
-    assert len(files_open(tmp_path)) == 1
+    assert len(sizes(tmp_path)) == 1
 
 
 def broken(file: int, size: int, offset: int) -> bytes:
@@ -238,8 +232,8 @@ def test_books_put_aside_end_with_the_exporter_and_come_again_with_it(tmp_path: 
     with closing(platform_of_hours(database)) as platform:
         with Exporter(database, storage) as exporter:
             exporter.until_total("orchestration_handoffs_total", HOURS)
-            (hidden,) = [link for link in files_of(exporter) if str(link.readlink()).endswith("(deleted)")]
-            assert str(hidden.readlink()).startswith(f"{storage}/")
+            is_open = descriptors_of(storage, pid=exporter.process.pid)
+            (hidden,) = [link for link in is_open if str(link.readlink()).endswith("(deleted)")]
             names = {path.name for path in storage.iterdir()}
             os.truncate(hidden, 0)
             platform.execute(HANDOFF, (hours_ago(HOURS - 1), 0.5))
@@ -258,8 +252,3 @@ def test_books_put_aside_end_with_the_exporter_and_come_again_with_it(tmp_path: 
     directory.release()
     by_hour = [place for place in state.ledger.places() if hour_of(place) != WHOLE]
     assert sum(entry[0] for at in by_hour for _, entry in state.ledger.entries(at)) == HOURS * 0.25 + 0.5
-
-
-def files_of(exporter: Exporter) -> list[Path]:
-    """The links to the files that it has open."""
-    return list(Path(f"/proc/{exporter.process.pid}/fd").iterdir())

@@ -60,7 +60,8 @@ class SqliteSource:
         self.path = Path(path)
         self._query_timeout_s = query_timeout_s
         self._busy_timeout_s = busy_timeout_s
-        self._known: dict[str, _Known] = {}
+        self._known: Mapping[str, _Known] = {}
+        """What the snapshots so far found of tables, by the name asked for; of those that were left whole."""
 
     def look(self) -> Look:
         """Return a token that is another one after every commit, without connecting.
@@ -81,7 +82,9 @@ class SqliteSource:
             file = DatabaseFile(self.path.resolve(), busy_timeout_s=self._busy_timeout_s)
             try:
                 async with _connected(file) as connection:
-                    yield SqliteSnapshot(connection, file, self._known, query_timeout_s=self._query_timeout_s)
+                    snapshot = SqliteSnapshot(connection, file, self._known, query_timeout_s=self._query_timeout_s)
+                    yield snapshot
+                self._known = {**self._known, **snapshot.found}  # only what was of one moment
             finally:
                 file.close()
 
@@ -90,11 +93,17 @@ class SqliteSnapshot:
     """One read transaction (an `exporter.source.Snapshot`), made by SqliteSource.snapshot()."""
 
     def __init__(
-        self, connection: aiosqlite.Connection, file: DatabaseFile, known: dict[str, _Known], *, query_timeout_s: float
+        self,
+        connection: aiosqlite.Connection,
+        file: DatabaseFile,
+        known: Mapping[str, _Known],
+        *,
+        query_timeout_s: float,
     ) -> None:
         self.timings: list[Timing] = []
+        self.found: dict[str, _Known] = {}
+        """What is for later snapshots to know, as far as this one had to look for it."""
         self._known = known
-        """What snapshots before found of tables, by the name asked for."""
         self._connection = connection
         self._file = file
         self._query_timeout_s = query_timeout_s
@@ -171,7 +180,7 @@ class SqliteSnapshot:
     async def _read_table(self, name: str) -> TableInfo | None:
         found = await self.fetch(f"{_CREATED} AND name = :name COLLATE NOCASE", {"name": name})
         if not found:
-            self._known[name] = _Known(None, None)
+            self.found[name] = _Known(None, None)
             return None
         columns = await self.fetch(
             # hidden: 1 is a column only a virtual table knows; 2 and 3 are generated ones
@@ -190,9 +199,7 @@ class SqliteSnapshot:
             integer_key=[indexed for _, _, key, indexed in columns if key] == [0],
         )
         if sql.startswith("CREATE TABLE"):  # what a view or a virtual table is, others decide
-            self._known[name] = _Known(info, (table, sql))
-        else:
-            self._known.pop(name, None)
+            self.found[name] = _Known(info, (table, sql))
         return info
 
 
